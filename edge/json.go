@@ -163,7 +163,7 @@ func (e *Event) readGap(id string) error {
 	if !ok || h.From == 0 || h.From > h.To || h.To != e.Seq {
 		return fmt.Errorf("read gap %q: it does not fit its data", clip(id))
 	}
-	e.Epoch, e.Hole = epoch, &h
+	e.Epoch, e.Name, e.Hole = epoch, "gap", &h
 	return nil
 }
 

@@ -17,8 +17,6 @@ var (
 	ErrKeyReused = errors.New("the idempotency key was used with another body")
 	// ErrKeyRunning: a call with the same idempotency key has not been answered yet.
 	ErrKeyRunning = errors.New("a call with this idempotency key is running")
-	// ErrTooBig: the event is over MaxEvent.
-	ErrTooBig = errors.New("event too big")
 )
 
 // Ticket is an event that may not have its number yet.
