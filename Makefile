@@ -48,13 +48,13 @@ setup: ## installs what the tests need from Debian, once, and says what
 
 test: setup ## installs what it needs, then vets and tests everything
 	go vet $(PKGS)
-	timeout 900 go test -timeout 14m $(PKGS)
+	timeout --foreground 900 go test -timeout 14m $(PKGS)
 
 test-race: setup ## the packages under the race detector
-	timeout 1200 go test -race -short -timeout 18m $(PKGS)
+	timeout --foreground 1200 go test -race -short -timeout 18m $(PKGS)
 
 e2e: setup ## the end-to-end runs alone, with what they print
-	timeout 900 go test -count=1 -timeout 14m -v -run EndToEnd ./cmd/fieldpost-prove
+	timeout --foreground 900 go test -count=1 -timeout 14m -v -run EndToEnd ./cmd/fieldpost-prove
 
 fuzz: ## every fuzz target for FUZZTIME each, 10 minutes in all
 	.ci/fuzz $(FUZZTIME)

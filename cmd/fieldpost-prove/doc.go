@@ -1,0 +1,19 @@
+// Command fieldpost-prove is the fault and bench driver. It is not shipped.
+//
+// It takes the built fieldpost as a user has it, a program with a config and an
+// API, and never looks inside:
+//
+//	clients --HTTP--> fieldpost --MQTT--> Link ----> mosquitto ----> mosquitto_sub
+//	   |              (SIGKILL)            | (freeze)  (SIGTERM,         |
+//	   | acknowledged                      |            SIGKILL)         |
+//	   v                          Recorder v                             v
+//	 Ledger <----------------- what the broker acknowledged      what a subscriber got
+//
+// e2e strikes this chain with faults while events go in to the very end, and
+// closes the ledger: what a client was told is stored must have come out, with
+// the content and the id that were acknowledged.
+//
+// bench measures fieldpost and its peers one after the other in one run, on the
+// same events (testdata/corpus.ndjson), disk and cores, and prints the ratios
+// beside what DESIGN.md section 10 sets.
+package main

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Proc is a program that the driver started: a broker, a peer, the agent. Its
+// output goes to a file, and it dies with the driver.
+type Proc struct {
+	Name string
+	Log  string // the file with what it printed
+
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // how it ended; to be read after done
+}
+
+// startProc starts a program. What it prints is added to the file log.
+func startProc(log, program string, args ...string) (*Proc, error) {
+	name := filepath.Base(program)
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log of %s: %w", name, err)
+	}
+	defer out.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &Proc{Name: name, Log: log, cmd: cmd, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Pid is the process id.
+func (p *Proc) Pid() int { return p.cmd.Process.Pid }
+
+// Done is closed when the program has ended.
+func (p *Proc) Done() <-chan struct{} { return p.done }
+
+// Kill ends it as a crash would, and waits for the end.
+func (p *Proc) Kill() error { return p.stop(syscall.SIGKILL, 10*time.Second) }
+
+// Term asks it to end and waits; after the time given it is killed, which is an error.
+func (p *Proc) Term(within time.Duration) error { return p.stop(syscall.SIGTERM, within) }
+
+func (p *Proc) stop(sig syscall.Signal, within time.Duration) error {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %s: %w", p.Name, err)
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		return fmt.Errorf("stop %s: it did not end within %v of %v", p.Name, within, sig)
+	}
+}
+
+// RSS is the resident memory in bytes (VmRSS).
+func (p *Proc) RSS() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("read memory of %s: %w", p.Name, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("read memory of %s: no VmRSS", p.Name)
+}
+
+// Tail is the end of what it printed, for an error's text.
+func (p *Proc) Tail() string {
+	b, err := os.ReadFile(p.Log)
+	if err != nil {
+		return err.Error()
+	}
+	const most = 4096
+	if len(b) > most {
+		b = b[len(b)-most:]
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// freeAddr is a loopback address that nobody listens on just now.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// waitDial waits until the address answers a dial, or p has ended.
+func waitDial(ctx context.Context, p *Proc, addr string) error {
+	var d net.Dialer
+	return poll(ctx, 5*time.Millisecond, func() (bool, error) {
+		select {
+		case <-p.Done():
+			return false, fmt.Errorf("start %s: it ended: %v\n%s", p.Name, p.err, p.Tail())
+		default:
+		}
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return false, nil
+		}
+		return true, c.Close()
+	})
+}
+
+// poll asks until the answer is yes, an error, or ctx is done.
+func poll(ctx context.Context, every time.Duration, ask func() (bool, error)) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		yes, err := ask()
+		if yes || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// pause waits for d, or less where ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
