@@ -1,0 +1,215 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Append writes a batch as one flush and returns when it survives a power cut,
+// with its numbers. Nothing of it is readable before. An error means that none
+// of it counts; ErrFull and errors of the disk may pass, and the batch may be
+// tried again.
+func (s *Store) Append(b Batch) (Receipt, error) {
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	if !s.alive() {
+		return Receipt{}, ErrClosed
+	}
+	if err := s.begin(); err != nil {
+		return Receipt{}, s.failed(err)
+	}
+	f, receipt, err := s.assign(b)
+	if err != nil {
+		return Receipt{}, err
+	}
+	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
+	blocks := blocksFor(len(stream))
+	if int64(blocks)*blockSize > s.opt.JournalBytes {
+		s.redo(f.rows[len(b.Rows):])
+		return Receipt{}, fmt.Errorf("append %d records, %d bytes: %w", len(b.Entries), len(stream), ErrTooLarge)
+	}
+	if err := s.makeRoom(blocks); err != nil {
+		s.redo(f.rows[len(b.Rows):])
+		return Receipt{}, s.failed(err)
+	}
+	if err := s.writeFlush(f, stream); err != nil {
+		s.redo(f.rows[len(b.Rows):])
+		return Receipt{}, s.failed(err)
+	}
+	s.publish(f)
+	return receipt, nil
+}
+
+// assign gives the entries their numbers and adds the rows of cursors that moved.
+func (s *Store) assign(b Batch) (*flush, Receipt, error) {
+	s.mu.RLock()
+	f := &flush{number: s.number + 1, epoch: s.epochs[len(s.epochs)-1].ID, first: s.lastN + 1}
+	receipt := Receipt{Epoch: f.epoch, First: f.first, Seqs: make([]uint64, len(b.Entries))}
+	f.entries = make([]entry, len(b.Entries))
+	next := map[string]uint64{}
+	ring, seq := "", uint64(0) // the last one, so that a run of one ring needs no map
+	for i := range b.Entries {
+		in := &b.Entries[i]
+		if len(in.Data) > MaxRecord || in.Ring == "" || len(in.Ring) > 64 {
+			s.mu.RUnlock()
+			return nil, Receipt{}, fmt.Errorf("append record of %d bytes to ring %q: %w", len(in.Data), in.Ring, ErrTooLarge)
+		}
+		if in.Ring != ring {
+			next[ring] = seq
+			ring = in.Ring
+			var ok bool
+			if seq, ok = next[ring]; !ok {
+				if r := s.rings[ring]; r != nil {
+					seq = r.last
+				}
+			}
+		}
+		seq++
+		receipt.Seqs[i] = seq
+		f.entries[i] = entry{ring: ring, seq: seq, stamp: in.Stamp, data: in.Data}
+	}
+	s.mu.RUnlock()
+	f.rows = append(f.rows, b.Rows...)
+	f.rows = append(f.rows, s.cursorRows()...)
+	return f, receipt, nil
+}
+
+// begin makes durable that this run is under way, before its first flush: else
+// a power cut could leave a store that looks cleanly stopped.
+func (s *Store) begin() error {
+	if s.running {
+		return nil
+	}
+	if err := s.saveStart(); err != nil {
+		return err
+	}
+	s.running = true
+	return nil
+}
+
+// makeRoom sees that the active half takes the blocks, and turns to the other
+// one if it does not. It waits while a move is under way and making progress.
+func (s *Store) makeRoom(blocks int) error {
+	for {
+		h := s.halves[s.active]
+		if !h.bad && !h.full && h.room() >= blocks {
+			return nil
+		}
+		s.mu.RLock()
+		moved, moveErr := s.moved, s.moveErr
+		s.mu.RUnlock()
+		if s.moving.half == nil {
+			if err := s.turn(); err != nil {
+				return err
+			}
+			s.wake()
+			continue
+		}
+		s.wake()
+		if moveErr != nil {
+			return fmt.Errorf("%w: %w", ErrFull, moveErr)
+		}
+		s.appendMu.Unlock()
+		<-moved
+		s.appendMu.Lock()
+		if !s.alive() {
+			return ErrClosed
+		}
+	}
+}
+
+// turn seals the active half and goes on in the other one, with a new
+// generation. Nothing may be waiting for a move.
+func (s *Store) turn() error {
+	other := s.halves[1-s.active]
+	if other.bad || other.f == nil {
+		if err := other.replace(); err != nil {
+			return err
+		}
+	}
+	h := s.halves[s.active]
+	s.mu.RLock()
+	s.moving = sealed{half: h, to: s.lastN, flush: s.number, gen: h.gen}
+	s.mu.RUnlock()
+	h.full = true
+	s.active = 1 - s.active
+	other.gen, other.pos, other.full = h.gen+1, 0, false
+	return nil
+}
+
+// writeFlush puts a flush into the active half. After a failed one nothing is
+// acknowledged until a run in a new generation was written and read back.
+func (s *Store) writeFlush(f *flush, stream []byte) error {
+	h := s.halves[s.active]
+	run := appendRun(make([]byte, 0, blocksFor(len(stream))*blockSize), stream, h.gen, f.number)
+	begun := time.Now()
+	err := h.write(run, s.opt.Fault)
+	if err == nil && s.suspect {
+		err = h.verify(run)
+	}
+	if err != nil {
+		s.suspect = true
+		h.bad, h.full = true, true
+		return err
+	}
+	s.suspect = false
+	s.number = f.number
+	s.mu.Lock()
+	s.health.Flushes++
+	s.health.Written += int64(len(run))
+	s.health.FlushTime = time.Since(begun)
+	s.mu.Unlock()
+	return nil
+}
+
+// publish makes a flush readable.
+func (s *Store) publish(f *flush) {
+	s.mu.Lock()
+	s.take(f)
+	if s.moveErr == nil {
+		s.health.Err, s.health.Full, s.health.ReadOnly = nil, false, false
+	}
+	due := len(s.tail.entries) >= s.opt.MoveRecords
+	if len(f.entries) > 0 {
+		s.tell()
+	}
+	s.mu.Unlock()
+	if due {
+		s.wake()
+	}
+}
+
+// take puts a flush into the tail, the rings and the rows. s.mu must be held.
+func (s *Store) take(f *flush) {
+	var r *ring
+	for i := range f.entries {
+		e := &f.entries[i]
+		if r == nil || r.name != e.ring {
+			r = s.ringNamed(e.ring)
+		}
+		e.ring = r.name // one string a ring, not one a flush
+		n := f.first + uint64(i)
+		if e.seq > r.last+1 { // the journal lost some
+			r.loseAhead(e.seq - 1)
+		}
+		s.tail.add(n, f.epoch, *e)
+		s.lastN = n
+		r.given(e.seq, n)
+		r.keepExact()
+	}
+	for _, row := range f.rows {
+		s.rows.put(row, f.number)
+	}
+}
+
+// failed notes an error of a flush or a move.
+func (s *Store) failed(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.Err = err
+	s.health.ReadOnly = errors.Is(err, syscall.EROFS)
+	s.health.Full = errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return err
+}

@@ -1,0 +1,207 @@
+package queue
+
+import (
+	"errors"
+)
+
+// bound raises the floors of rings that exceed their size or age. Count is kept
+// by the flush itself.
+func (s *Store) bound() {
+	s.mu.RLock()
+	rings := make([]*ring, 0, len(s.rings))
+	for _, r := range s.rings {
+		rings = append(rings, r)
+	}
+	s.mu.RUnlock()
+	for _, r := range rings {
+		s.boundSize(r)
+		s.boundAge(r)
+	}
+}
+
+// boundSize drops the oldest segments of a ring that takes more than its size.
+func (s *Store) boundSize(r *ring) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.limits.Size == 0 {
+		return
+	}
+	var bytes int64
+	for i := len(r.segments) - 1; i >= 0; i-- {
+		bytes += diskUse(r.segments[i].path)
+		if bytes > r.limits.Size && i+1 < len(r.segments) {
+			r.raise(r.segments[i+1].first-1, Evicted)
+			return
+		}
+	}
+}
+
+// boundAge drops the oldest segments whose last record is older than the ring's age.
+func (s *Store) boundAge(r *ring) {
+	for s.opt.Age != nil {
+		s.mu.RLock()
+		age, seg, to := r.limits.Age, (*segment)(nil), uint64(0)
+		for _, g := range r.segments {
+			if _, end := r.segmentAt(g.first); end > r.floor && g.salvage == nil {
+				seg, to = g, end
+				break
+			}
+		}
+		s.mu.RUnlock()
+		if age == 0 || seg == nil {
+			return
+		}
+		last, err := s.lastStamp(seg)
+		if err != nil || s.opt.Age(last) <= age {
+			return // a damaged one is found, and told, by who reads it
+		}
+		s.mu.Lock()
+		r.raise(to, Aged)
+		s.mu.Unlock()
+	}
+}
+
+// lastStamp is when the last record of a segment was made.
+func (s *Store) lastStamp(seg *segment) (Stamp, error) {
+	seg.mu.Lock()
+	known, stamp := seg.known, seg.sum.to
+	seg.mu.Unlock()
+	if known {
+		return stamp, nil
+	}
+	if err := s.openForRead(seg); err != nil {
+		return Stamp{}, err
+	}
+	defer seg.release()
+	return seg.summary().to, nil
+}
+
+// headroom is the free space to keep: what the options say, or 200 MB or a tenth
+// of the file system, whichever is less.
+func (s *Store) headroom(size int64) int64 {
+	switch {
+	case s.opt.Headroom < 0:
+		return 0
+	case s.opt.Headroom > 0:
+		return s.opt.Headroom
+	}
+	return min(200_000_000, size/10)
+}
+
+// keepHeadroom drops oldest segments, of the ring that takes most each time,
+// until the disk has its headroom or only newest segments are left.
+func (s *Store) keepHeadroom() {
+	size, free, err := diskSpace(s.opt.Dir)
+	if err != nil {
+		return // a disk that can't be asked fails the move itself
+	}
+	want := s.headroom(size)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for free < want {
+		var most *ring
+		var bytes, mostBytes int64
+		for _, r := range s.rings {
+			live := r.liveSegments()
+			if len(live) < 2 {
+				continue
+			}
+			bytes = 0
+			for _, g := range live {
+				bytes += diskUse(g.path)
+			}
+			if bytes > mostBytes {
+				most, mostBytes = r, bytes
+			}
+		}
+		if most == nil {
+			return
+		}
+		live := most.liveSegments()
+		free += diskUse(live[0].path)
+		most.raise(live[1].first-1, Headroom)
+		s.log.Warn("disk below its headroom: oldest segment goes", "ring", most.name, "up_to", most.floor)
+	}
+}
+
+// liveSegments are those above the floor.
+func (r *ring) liveSegments() []*segment {
+	for i, g := range r.segments {
+		if _, to := r.segmentAt(g.first); to > r.floor {
+			return r.segments[i:]
+		}
+	}
+	return nil
+}
+
+// unlinkGone removes the segments that lie below the floor as state.db has it.
+func (s *Store) unlinkGone() error {
+	s.mu.Lock()
+	var gone []*segment
+	for _, r := range s.rings {
+		if r.newHoles { // not durable yet
+			continue
+		}
+		live := r.liveSegments()
+		k := len(r.segments) - len(live)
+		for i := 0; i < k; i++ {
+			if r.segments[i].salvage != nil { // it ends by itself
+				k = i
+			}
+		}
+		gone = append(gone, r.segments[:k]...)
+		r.segments = append([]*segment(nil), r.segments[k:]...)
+	}
+	s.mu.Unlock()
+	var first error
+	for _, g := range gone {
+		if err := s.opt.Fault("evict"); err != nil {
+			return err
+		}
+		first = errors.Join(first, g.remove())
+	}
+	return first
+}
+
+// readers is how many segments may be open for reading alone.
+const readers = 2
+
+// openForRead opens a segment and counts a user; the one that was not read for
+// longest is closed for it.
+func (s *Store) openForRead(seg *segment) error {
+	if err := seg.open(false, s.opt.SegmentBytes); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, g := range s.open {
+		if g == seg {
+			s.open = append(append(s.open[:i:i], s.open[i+1:]...), seg)
+			return nil
+		}
+	}
+	s.open = append(s.open, seg)
+	for i := 0; len(s.open) > readers && i < len(s.open)-1; {
+		if g := s.open[i]; g != seg && g.tryIdle() {
+			s.open = append(s.open[:i:i], s.open[i+1:]...)
+			continue
+		}
+		i++
+	}
+	return nil
+}
+
+// tryIdle closes a segment that is open for reading alone, if nobody reads it.
+// One that is open for writing stays open, and leaves the readers' list.
+func (s *segment) tryIdle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.write {
+		return true
+	}
+	if s.users > 0 {
+		return false
+	}
+	s.closeLocked()
+	return true
+}

@@ -1,0 +1,275 @@
+package queue
+
+import (
+	"errors"
+	"slices"
+)
+
+// source is one ring's share of a merge by n: a page of it at a time.
+type source struct {
+	store *Store
+	ring  string
+	back  bool
+	chunk int
+
+	items []Item
+	holes []Item // met since the last record: told with the next one
+	next  uint64 // the seq to go on from
+	end   bool
+}
+
+// peek gives the next record; ok is false where there is none.
+func (c *source) peek() (rec *Record, ok bool, err error) {
+	for {
+		for len(c.items) > 0 {
+			if c.items[0].Hole == nil {
+				return &c.items[0].Record, true, nil
+			}
+			c.holes = append(c.holes, c.items[0])
+			c.items = c.items[1:]
+		}
+		if c.end {
+			return nil, false, nil
+		}
+		var page Page
+		max := Max{Records: c.chunk, Bytes: 256 << 10}
+		if c.back {
+			page, err = c.store.ReadBack(c.ring, c.next, max)
+		} else {
+			page, err = c.store.Read(c.ring, c.next, max)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		c.items, c.next, c.end = page.Items, page.Next, page.End
+		c.chunk = min(2*c.chunk, 1024)
+	}
+}
+
+// ReadAll gives the records of several rings with n above after, in the order of
+// n. A hole stands before the record that it precedes. A hole may come again on
+// a later read, never in the place of a record.
+func (s *Store) ReadAll(rings []string, after uint64, max Max) (Page, error) {
+	max = max.withDefaults()
+	s.mu.RLock()
+	last := s.lastN
+	s.mu.RUnlock()
+	page := Page{Next: after}
+	if after >= last {
+		page.End = true
+		return page, nil
+	}
+	sources, err := s.sources(rings, after, max.Records)
+	if err != nil {
+		return page, err
+	}
+	ended, err := page.merge(sources, max, func(a, b uint64) bool { return a < b }, last)
+	if ended {
+		page.Next, page.End = last, true
+	}
+	return page, err
+}
+
+// merge fills a page from the sources, until it is full or they have no more
+// records up to last.
+func (p *Page) merge(sources []*source, max Max, before func(a, b uint64) bool, last uint64) (ended bool, err error) {
+	records, bytes := 0, 0
+	for bytes < max.Bytes && records < max.Records {
+		first, err := pick(sources, before, last)
+		if err != nil {
+			return false, err
+		}
+		if first == nil {
+			for _, c := range sources {
+				p.Items = append(p.Items, c.holes...)
+			}
+			return true, nil
+		}
+		it := first.items[0]
+		p.Items = append(append(p.Items, first.holes...), it)
+		first.items, first.holes = first.items[1:], nil
+		p.Next = it.N
+		records++
+		bytes += len(it.Data)
+	}
+	return false, nil
+}
+
+// ReadAllBack gives the records of several rings with n below before, the newest
+// first; before 0 begins at the end.
+func (s *Store) ReadAllBack(rings []string, before uint64, max Max) (Page, error) {
+	max = max.withDefaults()
+	s.mu.RLock()
+	if before == 0 || before > s.lastN+1 {
+		before = s.lastN + 1
+	}
+	s.mu.RUnlock()
+	page := Page{Next: before}
+	sources, err := s.sources(rings, before-1, max.Records)
+	if err != nil {
+		return page, err
+	}
+	for _, c := range sources {
+		c.back, c.next = true, c.next+1
+	}
+	ended, err := page.merge(sources, max, func(a, b uint64) bool { return a > b }, before-1)
+	if ended {
+		page.Next, page.End = 0, true
+	}
+	return page, err
+}
+
+// pick gives the source whose next record comes first, of those up to last.
+func pick(sources []*source, before func(a, b uint64) bool, last uint64) (first *source, err error) {
+	var best uint64
+	for _, c := range sources {
+		rec, ok, err := c.peek()
+		if err != nil {
+			return nil, err
+		}
+		if ok && rec.N <= last && (first == nil || before(rec.N, best)) {
+			first, best = c, rec.N
+		}
+	}
+	return first, nil
+}
+
+// sources finds where each ring goes on after n. A hole that ends right before
+// that place is told too, since the reader can't know it yet.
+func (s *Store) sources(rings []string, n uint64, chunk int) ([]*source, error) {
+	rings = slices.Clone(rings)
+	slices.Sort(rings)
+	var out []*source
+	for _, name := range slices.Compact(rings) {
+		seq, ok, err := s.seek(name, n)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, &source{store: s, ring: name, next: seq - 1, chunk: min(max(chunk/len(rings), 16), 1024)})
+		}
+	}
+	return out, nil
+}
+
+// seek gives the lowest seq of a ring that has an n above n, moved down over the
+// holes right before it that the reader may not know of.
+func (s *Store) seek(name string, n uint64) (seq uint64, ok bool, err error) {
+	for {
+		seq, again, err := s.seekOnce(name, n)
+		if err != nil || seq == 0 {
+			return 0, false, err
+		}
+		if !again {
+			return seq, true, nil
+		}
+	}
+}
+
+func (s *Store) seekOnce(name string, n uint64) (seq uint64, again bool, err error) {
+	s.mu.RLock()
+	r := s.rings[name]
+	if r == nil || r.last == 0 {
+		s.mu.RUnlock()
+		return 0, false, nil
+	}
+	if r.lastN <= n {
+		seq = r.last + 1
+		s.mu.RUnlock()
+		return seq, false, nil
+	}
+	// The RAM tail is searched first, then the segments below it.
+	low, found := r.tailLow(), uint64(0)
+	at, _ := slices.BinarySearchFunc(r.tail, n, func(have, want uint64) int {
+		if have <= want {
+			return -1
+		}
+		return 1
+	})
+	if len(r.tail) > 0 && (at > 0 || len(r.segments) == 0) {
+		found = low + uint64(at)
+	}
+	segs := r.segments
+	floor := r.floor
+	s.mu.RUnlock()
+	if found == 0 {
+		found, again, err = s.seekSegments(name, segs, floor, n, low)
+		if err != nil || again {
+			return 0, again, err
+		}
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	found = max(found, 1)
+	if run := r.holes.runBefore(found - 1); found > 1 && run != nil && !s.knows(r, found-1, n) {
+		found = run[0].from
+	}
+	return found, false, nil
+}
+
+// knows reports whether the record seq, which is in a hole now but may still lie
+// in the tail, had an n up to n: then a reader at n has it. s.mu must be held.
+func (s *Store) knows(r *ring, seq, n uint64) bool {
+	if low := r.tailLow(); seq >= low && seq-low < uint64(len(r.tail)) {
+		at := r.tail[seq-low]
+		return at != 0 && at <= n
+	}
+	return r.movedN != 0 && seq == r.moved && r.movedN <= n
+}
+
+// seekSegments searches a ring's segments for the first record above n; low is
+// where the tail begins.
+func (s *Store) seekSegments(name string, segs []*segment, floor, n, low uint64) (seq uint64, again bool, err error) {
+	lo, hi := 0, len(segs) // the answer lies in the last segment that begins at or below n
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		first, again, err := s.firstN(name, segs[mid])
+		if err != nil || again {
+			return 0, again, err
+		}
+		if first > n {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	if lo == 0 {
+		if len(segs) == 0 || floor+1 < segs[0].first {
+			return floor + 1, false, nil
+		}
+		return max(segs[0].first, floor+1), false, nil
+	}
+	seg := segs[lo-1]
+	_, err = s.inSegment(name, seg, func() ([]Record, error) {
+		seq, err = seg.after(n, s.opt.Codec)
+		return nil, err
+	})
+	if errors.Is(err, errSalvage) {
+		return 0, true, nil
+	}
+	return min(max(seq, floor+1), max(low, floor+1)), false, err
+}
+
+// firstN is the n of a segment's first record.
+func (s *Store) firstN(name string, seg *segment) (n uint64, again bool, err error) {
+	s.mu.RLock()
+	busy := seg.salvage
+	s.mu.RUnlock()
+	if busy != nil {
+		return 0, true, s.waitSalvage(busy)
+	}
+	seg.mu.Lock()
+	known, n := seg.known, seg.sum.firstN
+	seg.mu.Unlock()
+	if known {
+		return n, false, nil
+	}
+	_, err = s.inSegment(name, seg, func() ([]Record, error) {
+		n = seg.summary().firstN
+		return nil, nil
+	})
+	if errors.Is(err, errSalvage) {
+		return 0, true, nil
+	}
+	return n, false, err
+}

@@ -1,0 +1,339 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// mover moves the journal to the segments: in time, when there is much, and
+// when asked. A failed move is tried again after a pause that grows to 30 s, and
+// whenever a flush finds no room.
+func (s *Store) mover() {
+	defer s.wg.Done()
+	every := time.NewTimer(s.opt.MoveEvery)
+	defer every.Stop()
+	pause := time.Second
+	for {
+		var answer chan error
+		select {
+		case <-s.stop:
+			return
+		case answer = <-s.asked:
+		case <-s.kick:
+		case <-every.C:
+		}
+		err := s.moveOnce()
+		next := s.opt.MoveEvery
+		if err != nil {
+			next = min(pause, s.opt.MoveEvery)
+			pause = min(2*pause, 30*time.Second)
+			s.log.Error("journal can't be moved to segments", "error", err)
+		} else {
+			pause = time.Second
+		}
+		every.Reset(next)
+		if answer != nil {
+			answer <- err
+		}
+	}
+}
+
+// Move moves the journal to the segments now, and returns when that is done.
+func (s *Store) Move() error {
+	answer := make(chan error, 1)
+	select {
+	case s.asked <- answer:
+		return <-answer
+	case <-s.stop:
+		return ErrClosed
+	}
+}
+
+// prewriter fills the journal's files ahead of the flushes.
+func (s *Store) prewriter() {
+	defer s.wg.Done()
+	for _, h := range []*half{s.halves[s.active], s.halves[1-s.active]} {
+		for {
+			select {
+			case <-s.stop:
+				return
+			default:
+			}
+			more, err := h.prewrite()
+			if err != nil { // flushes then make the blocks themselves
+				s.log.Warn("journal can't be pre-written", "error", err)
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// moveOnce moves one half: the one that is sealed, or else what is in the active
+// one. Where nothing waits it writes the floors and cursors that changed.
+func (s *Store) moveOnce() error {
+	s.appendMu.Lock()
+	if s.moving.half == nil && s.running && s.halves[s.active].pos > 0 {
+		if err := s.turn(); err != nil {
+			s.appendMu.Unlock()
+			return s.endMove(err)
+		}
+	}
+	m, number := s.moving, s.number
+	s.appendMu.Unlock()
+	if m.half == nil {
+		m.flush = number
+	}
+	s.keepHeadroom()
+	err := s.moveSealed(m)
+	if err == nil && m.half != nil {
+		s.appendMu.Lock()
+		m.half.full = false
+		m.half.pos = 0
+		s.moving = sealed{}
+		s.appendMu.Unlock()
+	}
+	return s.endMove(err)
+}
+
+// endMove notes how a move went and wakes the flushes that wait for it.
+func (s *Store) endMove(err error) error {
+	if err != nil {
+		s.failed(err)
+	}
+	s.mu.Lock()
+	s.moveErr = err
+	if err == nil {
+		s.health.Moves++
+		s.health.Err, s.health.Full, s.health.ReadOnly = nil, false, false
+	}
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.mu.Unlock()
+	return err
+}
+
+// batchOf is what one move brings to one ring.
+type batchOf struct {
+	ring    *ring
+	last    uint64 // the highest seq given up to the move's end
+	lastN   uint64
+	epochs  []uint32
+	records []stored
+}
+
+// moveSealed writes a half's records to segments, ring by ring, then its rows
+// and the marks to state.db. Each step may be done twice without harm.
+func (s *Store) moveSealed(m sealed) error {
+	batches := s.gather(m)
+	for _, b := range batches {
+		if err := s.fillRing(b); err != nil {
+			return err
+		}
+	}
+	s.bound()
+	if err := s.saveMove(m, batches); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if m.half != nil {
+		s.tail.trim(m.to)
+	}
+	for _, b := range batches {
+		b.ring.moved, b.ring.movedN = max(b.ring.moved, b.last), max(b.ring.movedN, b.lastN)
+		b.ring.trim(b.last)
+	}
+	s.rows.trim(m.flush)
+	s.mu.Unlock()
+	return s.unlinkGone()
+}
+
+// gather groups the tail up to the move's end by ring.
+func (s *Store) gather(m sealed) []*batchOf {
+	if m.half == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	by := map[string]*batchOf{}
+	var out []*batchOf
+	for i := range s.tail.entries {
+		n := s.tail.first + uint64(i)
+		if n > m.to {
+			break
+		}
+		e := &s.tail.entries[i]
+		if e.ring == "" {
+			continue
+		}
+		b := by[e.ring]
+		if b == nil {
+			b = &batchOf{ring: s.rings[e.ring]}
+			by[e.ring] = b
+			out = append(out, b)
+		}
+		b.last, b.lastN = e.seq, n
+		if e.seq <= b.ring.floor { // gone before it cost a write
+			continue
+		}
+		b.epochs = append(b.epochs, e.epoch)
+		b.records = append(b.records, stored{n: n, seq: e.seq, stamp: e.stamp, crc: e.crc, data: e.data})
+	}
+	return out
+}
+
+// fillRing writes one ring's share of a move. A newest segment that turns out to
+// be damaged is set aside, and a new one begun behind it.
+func (s *Store) fillRing(b *batchOf) error {
+	if len(b.records) == 0 {
+		return nil
+	}
+	r := b.ring
+	if _, err := os.Stat(r.dir); errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(r.dir, 0o700); err != nil {
+			return fmt.Errorf("make ring %q: %w", r.name, err)
+		}
+		if err := syncFolder(filepath.Dir(r.dir)); err != nil {
+			return err
+		}
+	}
+	f := filler{dir: r.dir, ring: r.name, codec: s.opt.Codec, events: s.opt.SegmentEvents, bytes: s.opt.SegmentBytes,
+		mapped: s.opt.SegmentBytes, fault: s.opt.Fault, old: s.spansAge(r)}
+	f.newest = func() *segment {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if seg := r.newest(); seg != nil && seg.salvage == nil {
+			return seg
+		}
+		return nil
+	}
+	f.rolled = func(first uint64) *segment {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		seg := &segment{path: segmentPath(r.dir, first), first: first}
+		r.segments = append(r.segments, seg)
+		return seg
+	}
+	for try := 0; ; try++ {
+		err := f.put(b.epochs, b.records)
+		if err == nil || !errors.Is(err, errDamaged) || try > 2 {
+			return err
+		}
+		s.mu.Lock()
+		s.salvageLocked(r, r.newest())
+		s.mu.Unlock()
+	}
+}
+
+// spansAge tells when a segment of a ring with an age bound should be closed so
+// that it can age as one: when it spans an eighth of that age.
+func (s *Store) spansAge(r *ring) func(Stamp) bool {
+	s.mu.RLock()
+	age := r.limits.Age
+	s.mu.RUnlock()
+	if age == 0 || s.opt.Age == nil {
+		return nil
+	}
+	return func(began Stamp) bool { return s.opt.Age(began) > age/8 }
+}
+
+// saveMove writes all that a move changes in state.db, in one commit.
+func (s *Store) saveMove(m sealed, batches []*batchOf) error {
+	cursors := s.cursorRows()
+	s.mu.RLock()
+	rows := append(s.rows.upTo(m.flush), cursors...)
+	marks, holes := map[string]ringMark{}, map[string]spans{}
+	for name, r := range s.rings {
+		if r.newHoles {
+			marks[name] = ringMark{Last: r.moved, LastN: r.movedN, Floor: min(r.floor, r.moved)}
+			holes[name] = slices.Clone(r.holes)
+		}
+	}
+	for _, b := range batches {
+		marks[b.ring.name] = ringMark{Last: b.last, LastN: b.lastN, Floor: min(b.ring.floor, b.last)}
+	}
+	about := s.about
+	s.mu.RUnlock()
+	if m.half == nil && len(rows) == 0 && len(marks) == 0 {
+		return nil
+	}
+	if m.half != nil {
+		about.Consumed, about.Flush = m.gen, m.flush
+	}
+	err := s.state.commit(func(tx *bolt.Tx) error {
+		for _, r := range rows {
+			if err := putRow(tx, r.Table, r.Key, r.Value); err != nil {
+				return err
+			}
+		}
+		for name, mark := range marks {
+			if err := putRing(tx, name, mark); err != nil {
+				return err
+			}
+		}
+		for name, h := range holes {
+			if err := putHoles(tx, name, h); err != nil {
+				return err
+			}
+		}
+		return putAbout(tx, about)
+	})
+	if err != nil {
+		s.redo(cursors)
+		return err
+	}
+	s.mu.Lock()
+	s.about = about
+	for name, h := range holes {
+		if r := s.rings[name]; slices.Equal(r.holes, h) {
+			r.newHoles = false
+		}
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// Close moves the journal to the segments and notes a clean stop. After an error
+// nothing is lost: the next Open reads the journal again.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return ErrClosed
+	}
+	close(s.stop)
+	s.wg.Wait()
+	s.appendMu.Lock()
+	idle := s.moving.half == nil && s.halves[s.active].pos == 0
+	s.appendMu.Unlock()
+	var err error
+	if s.running {
+		for err = s.moveOnce(); err == nil && !idle; {
+			s.appendMu.Lock()
+			idle = s.moving.half == nil && s.halves[s.active].pos == 0
+			s.appendMu.Unlock()
+			if !idle {
+				err = s.moveOnce()
+			}
+		}
+	}
+	if err == nil && s.running {
+		s.about.Clean = true
+		err = s.state.commit(func(tx *bolt.Tx) error { return putAbout(tx, s.about) })
+	}
+	s.mu.Lock()
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.mu.Unlock()
+	s.abandon()
+	if errors.Is(err, syscall.EROFS) && !s.running {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,408 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Open opens the store in opt.Dir, or makes one. It does not wait for a salvage
+// or a move: those go on in the background. ErrNewer and ErrLocked refuse it.
+func Open(opt Options) (*Store, error) {
+	opt = opt.withDefaults()
+	if err := os.MkdirAll(filepath.Join(opt.Dir, "rings"), 0o700); err != nil && !errors.Is(err, syscall.EROFS) {
+		return nil, fmt.Errorf("make store: %w", err)
+	}
+	id, err := readIdentity(opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockFolder(opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opt: opt, log: opt.Log, lock: lock, limits: opt.Rings, fallback: opt.Default,
+		rings: map[string]*ring{}, rows: overlay{}, cursors: map[string]*Cursor{}, watches: map[*Watch]struct{}{},
+		moved: make(chan struct{}), kick: make(chan struct{}, 1), asked: make(chan chan error), stop: make(chan struct{})}
+	if err := s.recover(id); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	s.wg.Add(2)
+	go s.mover()
+	go s.prewriter()
+	return s, nil
+}
+
+// recovery is what Open finds out about how the last run ended.
+type recovery struct {
+	fresh  bool // there was no store
+	lost   bool // state.db was damaged or missing
+	broken bool // the journal or a newest segment was damaged
+	snap   snapshot
+}
+
+// recover brings the store into memory, decides on the epoch, and makes durable
+// that a new run has begun (or leaves that to the first Append, on a disk that
+// takes no writes).
+func (s *Store) recover(id identity) error {
+	rec, err := s.openStateFile(id)
+	if err != nil {
+		return err
+	}
+	s.about, s.epochs, s.boots = rec.snap.about, rec.snap.epochs, rec.snap.boots
+	if err := s.openRings(rec); err != nil {
+		return err
+	}
+	if err := s.openJournal(rec); err != nil {
+		return err
+	}
+	if err := s.loadCursors(); err != nil {
+		return err
+	}
+	for _, r := range s.rings {
+		r.settle()
+		r.limits = s.limitsOf(r.name)
+		r.keepExact()
+	}
+	s.enter(rec)
+	if err := s.begin(); err != nil {
+		s.failed(err)
+		s.log.Error("store takes no writes yet", "error", err)
+	}
+	if rec.broken && s.running { // both halves into segments, so that reading has one source
+		for s.moving.half != nil || s.halves[s.active].pos > 0 {
+			if err := s.moveOnce(); err != nil {
+				s.log.Error("salvaged journal can't be moved yet", "error", err)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// openStateFile opens state.db; a damaged one is set aside, and what store.json
+// repeats of it is taken from there.
+func (s *Store) openStateFile(id identity) (*recovery, error) {
+	path := filepath.Join(s.opt.Dir, "state.db")
+	rec := &recovery{}
+	var err error
+	for try := 0; ; try++ {
+		s.state, err = openState(path, s.opt.Fault)
+		if err == nil {
+			rec.snap, err = s.state.load()
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errDamaged) || try > 0 {
+			return nil, err
+		}
+		s.log.Error("state.db is damaged and set aside", "error", err)
+		_ = s.state.close()
+		if err := setAside(path, "store", s.aside(), false); err != nil {
+			return nil, err
+		}
+		rec.lost = true
+	}
+	if rec.snap.about.Format != 0 {
+		return rec, nil
+	}
+	folders, _ := os.ReadDir(filepath.Join(s.opt.Dir, "rings"))
+	rec.lost = rec.lost || id.Format != 0 || len(folders) > 0
+	rec.fresh = !rec.lost
+	rec.snap.about = about{Format: storeFormat, ID: id.ID, Serial: id.Serial}
+	rec.snap.epochs, rec.snap.boots = id.Epochs, id.Boots
+	if rec.fresh {
+		rec.snap.about.Serial = s.opt.Serial
+	}
+	return rec, nil
+}
+
+func (s *Store) aside() string { return filepath.Join(s.opt.Dir, "damaged") }
+
+// openRings lists the folders of all rings and finds the last number of each.
+func (s *Store) openRings(rec *recovery) error {
+	for name := range rec.snap.rings {
+		s.ringNamed(name)
+	}
+	folders, err := os.ReadDir(filepath.Join(s.opt.Dir, "rings"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list rings: %w", err)
+	}
+	for _, f := range folders {
+		if f.IsDir() {
+			s.ringNamed(f.Name())
+		}
+	}
+	for name, r := range s.rings {
+		mark := rec.snap.rings[name]
+		r.last, r.lastN, r.moved, r.movedN, r.floor = mark.Last, mark.LastN, mark.Last, mark.LastN, mark.Floor
+		r.holes = rec.snap.holes[name]
+		if err := r.list(); err != nil {
+			return err
+		}
+		if !rec.snap.about.Clean {
+			if err := s.probe(r, rec); err != nil {
+				return err
+			}
+		}
+		s.lastN = max(s.lastN, r.lastN)
+	}
+	return nil
+}
+
+// list finds the ring's segments. What a crash left below the floor, or half
+// made, goes.
+func (r *ring) list() error {
+	files, err := os.ReadDir(r.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list ring %q: %w", r.name, err)
+	}
+	for _, f := range files {
+		path := filepath.Join(r.dir, f.Name())
+		if first, ok := segmentFirst(f.Name()); ok {
+			r.segments = append(r.segments, &segment{path: path, first: first})
+		} else if strings.HasSuffix(f.Name(), ".new") {
+			_ = os.Remove(path) // best effort: it is in nobody's way
+		}
+	}
+	sort.Slice(r.segments, func(i, j int) bool { return r.segments[i].first < r.segments[j].first })
+	for len(r.segments) > 1 && r.segments[1].first-1 <= r.floor {
+		_ = r.segments[0].remove() // best effort: tried again at the next start
+		r.segments = r.segments[1:]
+	}
+	return nil
+}
+
+// probe looks into a ring's newest segment after a stop that was not clean: a
+// move may have gone further there than state.db says.
+func (s *Store) probe(r *ring, rec *recovery) error {
+	for len(r.segments) > 0 {
+		seg := r.newest()
+		err := seg.open(false, 0)
+		if err == nil {
+			if sum := seg.sum; sum.last >= r.moved {
+				r.moved, r.movedN = sum.last, sum.lastN
+				r.last, r.lastN = max(r.last, sum.last), max(r.lastN, sum.lastN)
+			}
+			seg.release()
+			seg.idle()
+			return nil
+		}
+		if !errors.Is(err, errDamaged) {
+			return err
+		}
+		rec.broken = true
+		if !rec.lost { // state.db knows the last number: salvage can wait
+			s.salvage(r, seg)
+			return nil
+		}
+		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.aside(), &s.opt)
+		if err != nil {
+			return err
+		}
+		if sum.last > 0 {
+			r.segments[len(r.segments)-1] = &segment{path: seg.path, first: seg.first}
+			r.moved, r.movedN, r.last, r.lastN = sum.last, sum.lastN, sum.last, sum.lastN
+			r.loseBetween(seg.first, sum.last, kept)
+			return nil
+		}
+		r.segments = r.segments[:len(r.segments)-1]
+	}
+	return nil
+}
+
+// loseBetween notes as damaged what of from..to is not in kept.
+func (r *ring) loseBetween(from, to uint64, kept []Range) {
+	at := max(from, r.floor+1)
+	for _, k := range kept {
+		if k.From > at {
+			r.lose(at, min(k.From-1, to))
+		}
+		at = max(at, k.To+1)
+	}
+	if at <= to {
+		r.lose(at, to)
+	}
+}
+
+func (s *Store) loadCursors() error {
+	var bad []string
+	err := s.Each(tableCursors, "", func(name string, v []byte) bool {
+		c, err := decodeCursor(name, v)
+		if err != nil {
+			bad = append(bad, name)
+			return true
+		}
+		c.rings = s.Rings
+		s.cursors[name] = c
+		return true
+	})
+	for _, name := range bad { // it begins at the oldest record again: duplicates, no loss
+		s.log.Error("cursor is damaged and begins anew", "cursor", name)
+	}
+	return err
+}
+
+// openJournal reads both halves and takes over what is not in segments yet.
+func (s *Store) openJournal(rec *recovery) error {
+	var found [2]scanned
+	for i := range s.halves {
+		h, err := openHalf(filepath.Join(s.opt.Dir, fmt.Sprintf("journal-%d", i)), s.opt.JournalBytes)
+		if err != nil {
+			return err
+		}
+		s.halves[i] = h
+		if found[i], err = h.scan(s.about.Consumed); err != nil {
+			return err
+		}
+		h.gen, h.pos = found[i].gen, found[i].end
+	}
+	older, newer := 0, 1
+	if found[0].gen > found[1].gen {
+		older, newer = 1, 0
+	}
+	s.active, s.number = newer, s.about.Flush
+	flushes := found[older].flushes
+	if next := found[newer].flushes; len(next) > 0 { // a flush that failed was written again there
+		for len(flushes) > 0 && flushes[len(flushes)-1].number >= next[0].number {
+			flushes = flushes[:len(flushes)-1]
+		}
+		flushes = append(flushes, next...)
+	}
+	rec.broken = rec.broken || found[0].broken || found[1].broken
+	if len(flushes) > 0 && s.about.Flush > 0 && !rec.lost && flushes[0].number != s.about.Flush+1 {
+		rec.broken = true
+	}
+	if len(flushes) > 0 {
+		s.about.Clean = false
+	}
+	for _, f := range flushes {
+		if s.number > 0 && f.number != s.number+1 {
+			rec.broken = rec.broken || !rec.lost
+		}
+		s.number = f.number
+		s.takeBack(f)
+	}
+	h := s.halves[s.active]
+	h.gen = max(h.gen, s.about.Consumed+1)
+	if old := found[older]; len(old.flushes) > 0 {
+		s.halves[older].full = true
+		s.moving = sealed{half: s.halves[older], gen: old.gen, flush: old.flushes[len(old.flushes)-1].number}
+		s.moving.to = s.lastN
+		if next := found[newer].flushes; len(next) > 0 {
+			s.moving.to = next[0].first - 1
+			s.moving.flush = next[0].number - 1
+		}
+	}
+	if found[newer].broken { // what lies between is not to be written over before it is moved
+		h.pos = max(h.pos, s.opt.JournalBytes)
+	}
+	return nil
+}
+
+// takeBack takes over a flush of the journal at Open. A move may have put some
+// of it into segments already.
+func (s *Store) takeBack(f *flush) {
+	type mark struct{ last, lastN uint64 }
+	before := map[*ring]mark{}
+	n := s.lastN
+	for i := range f.entries {
+		r := s.ringNamed(f.entries[i].ring)
+		if _, ok := before[r]; !ok {
+			before[r] = mark{r.last, r.lastN}
+		}
+		if e := &f.entries[i]; e.seq <= r.last && len(r.tail) == 0 {
+			r.last = e.seq - 1 // the tail begins below what the segments have
+		}
+	}
+	s.take(f)
+	for r, m := range before {
+		r.last, r.lastN = max(r.last, m.last), max(r.lastN, m.lastN)
+	}
+	s.lastN = max(s.lastN, n)
+}
+
+// enter finds this run's boot, and begins a new epoch where the tail of the old
+// one may have been lost.
+func (s *Store) enter(rec *recovery) {
+	why := ""
+	switch {
+	case rec.fresh || len(s.epochs) == 0 && !rec.lost:
+		why = "new"
+	case rec.lost || rec.broken:
+		why = "salvage"
+	case s.about.Serial != s.opt.Serial:
+		why = "board"
+	case !s.about.Clean && s.about.Boot != s.opt.Boot:
+		why = "power"
+	}
+	if s.about.ID == "" || s.about.Serial != s.opt.Serial {
+		s.about.ID = randomID()
+	}
+	if why != "" {
+		s.beginEpoch(why)
+	}
+	s.about.Format, s.about.Serial, s.about.Boot, s.about.Clean = storeFormat, s.opt.Serial, s.opt.Boot, false
+	at := slices.IndexFunc(s.boots, func(b Boot) bool { return b.ID == s.opt.Boot })
+	if at < 0 {
+		next := uint32(1)
+		if k := len(s.boots); k > 0 {
+			next = s.boots[k-1].Index + 1
+		}
+		s.boots = append(s.boots, Boot{next, s.opt.Boot})
+		at = len(s.boots) - 1
+	}
+	s.boot = s.boots[at].Index
+}
+
+// saveStart makes durable that this run is under way, with its boot and epoch.
+func (s *Store) saveStart() error {
+	err := s.state.commit(func(tx *bolt.Tx) error {
+		if err := putAbout(tx, s.about); err != nil {
+			return err
+		}
+		if err := putEpochs(tx, s.epochs); err != nil {
+			return err
+		}
+		if err := putBoots(tx, s.boots); err != nil {
+			return err
+		}
+		return s.cutRows(tx)
+	})
+	if err != nil {
+		return err
+	}
+	id := identity{Format: storeFormat, ID: s.about.ID, Serial: s.about.Serial, Epochs: s.epochs, Boots: s.boots}
+	if err := id.write(s.opt.Dir); err != nil {
+		return err
+	}
+	return syncFolder(s.opt.Dir)
+}
+
+// abandon lets go of all files without making anything durable.
+func (s *Store) abandon() {
+	s.closed.Store(true)
+	for _, r := range s.rings {
+		for _, seg := range r.segments {
+			seg.idle()
+		}
+	}
+	for _, h := range s.halves {
+		if h != nil {
+			h.close()
+		}
+	}
+	if s.state != nil {
+		_ = s.state.close()
+	}
+	s.lock.Close()
+}

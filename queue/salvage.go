@@ -1,0 +1,209 @@
+package queue
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"time"
+)
+
+// salvageFile finds every whole block in the bytes of a damaged file, wherever
+// it lies: a block carries its own magic, length and checksum. Of a block that
+// was written again as it filled, the fullest counts.
+func salvageFile(path string, codec Codec) ([]*block, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("salvage %s: %w", filepath.Base(path), err)
+	}
+	defer f.Close()
+	raw := readWhatCan(f)
+	found := map[uint64]*block{}
+	for at := 0; ; {
+		i := bytes.Index(raw[at:], []byte(blockMagic))
+		if i < 0 {
+			break
+		}
+		at += i
+		length, ok := blockFrame(raw[at:])
+		if !ok {
+			at++
+			continue
+		}
+		if blk, err := parseBlockValue(raw[at:at+length], codec); err == nil {
+			if old := found[blk.first()]; old == nil || len(old.records) < len(blk.records) {
+				found[blk.first()] = blk
+			}
+		}
+		at += length
+	}
+	out := make([]*block, 0, len(found))
+	for _, blk := range found {
+		out = append(out, blk)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].first() < out[j].first() })
+	return out, nil
+}
+
+// readWhatCan reads a file that may have bad sectors: they read as zeros. A
+// segment has at most Options.SegmentBytes and a page or two; more is not read.
+func readWhatCan(f *os.File) []byte {
+	st, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	raw := make([]byte, min(st.Size(), 256<<20))
+	for at := 0; at < len(raw); {
+		n, err := f.ReadAt(raw[at:], int64(at))
+		at += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			at = (at/blockSize + 1) * blockSize
+		}
+	}
+	return raw
+}
+
+// rebuild writes what can be salvaged of a segment, cut to the seqs from..to, as
+// a new file and puts it in the place of the damaged one, which is kept aside.
+// It gives the new file's sum and the ranges that are in it. A sum with last 0
+// means that nothing was left: then there is no file.
+func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Options) (sum, []Range, error) {
+	blocks, err := salvageFile(seg.path, opt.Codec)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return sum{}, nil, err
+	}
+	var records []stored
+	var epochs []uint32
+	var kept []Range
+	last := from - 1
+	for _, blk := range blocks {
+		for _, r := range blk.records {
+			if r.seq > last && r.seq <= to {
+				records, epochs = append(records, r), append(epochs, blk.epoch)
+				if k := len(kept); k > 0 && kept[k-1].To+1 == r.seq {
+					kept[k-1].To = r.seq
+				} else {
+					kept = append(kept, Range{r.seq, r.seq})
+				}
+				last = r.seq
+			}
+		}
+	}
+	if len(records) == 0 {
+		return sum{}, nil, setAside(seg.path, ring, aside, false)
+	}
+	fresh := &segment{path: seg.path + ".new", first: records[0].seq}
+	defer fresh.idle()
+	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
+	}
+	f := filler{dir: filepath.Dir(fresh.path), ring: ring, codec: opt.Codec, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
+	if _, err := f.putInto(fresh, epochs, records); err != nil {
+		return sum{}, nil, err
+	}
+	if err := setAside(seg.path, ring, aside, true); err != nil {
+		return sum{}, nil, err
+	}
+	if err := os.Rename(fresh.path, seg.path); err != nil {
+		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
+	}
+	return fresh.sum, kept, syncFolder(filepath.Dir(seg.path))
+}
+
+// keepAside is how many damaged files are kept for who wants to look.
+const keepAside = 4
+
+// setAside keeps a damaged file in the folder aside. With stay the name stays in
+// place too, so that no instant has neither the old nor the new file.
+func setAside(path, ring, aside string, stay bool) error {
+	if err := os.MkdirAll(aside, 0o700); err != nil {
+		return fmt.Errorf("set aside: %w", err)
+	}
+	old, err := os.ReadDir(aside)
+	if err != nil {
+		return fmt.Errorf("set aside: %w", err)
+	}
+	for i := 0; i <= len(old)-keepAside; i++ {
+		if err := os.Remove(filepath.Join(aside, old[i].Name())); err != nil {
+			return fmt.Errorf("set aside: %w", err)
+		}
+	}
+	to := filepath.Join(aside, ring+"-"+filepath.Base(path))
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("set aside: %w", err)
+	}
+	if stay {
+		if err = os.Link(path, to); err == nil || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	}
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("set aside: %w", err)
+	}
+	return nil
+}
+
+// salvage begins to salvage a segment in the background. Readers of it wait.
+func (s *Store) salvage(r *ring, seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.salvageLocked(r, seg)
+}
+
+func (s *Store) salvageLocked(r *ring, seg *segment) {
+	if seg == nil || seg.salvage != nil || !slices.Contains(r.segments, seg) {
+		return
+	}
+	seg.salvage = make(chan struct{})
+	s.health.Salvaging++
+	_, to := r.segmentAt(seg.first)
+	s.log.Error("segment is damaged: what is whole in it is being salvaged", "ring", r.name, "segment", filepath.Base(seg.path))
+	s.wg.Add(1)
+	go s.salvageSegment(r, seg, to)
+}
+
+// salvageSegment rebuilds one segment and puts it in its place. Where the disk
+// takes no writes it tries again every 5 s until it does.
+func (s *Store) salvageSegment(r *ring, seg *segment, to uint64) {
+	defer s.wg.Done()
+	for {
+		seg.idle()
+		sum, kept, err := rebuild(seg, r.name, seg.first, to, s.aside(), &s.opt)
+		if err == nil {
+			s.endSalvage(r, seg, sum, kept, to)
+			return
+		}
+		s.log.Error("segment can't be salvaged yet", "ring", r.name, "error", err)
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// endSalvage puts the rebuilt segment in the ring. What it lacks is a hole.
+func (s *Store) endSalvage(r *ring, seg *segment, sum sum, kept []Range, to uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(r.segments, seg); i >= 0 {
+		if sum.last > 0 {
+			r.segments = slices.Clone(r.segments)
+			r.segments[i] = &segment{path: seg.path, first: seg.first}
+		} else {
+			r.segments = slices.Delete(slices.Clone(r.segments), i, i+1)
+		}
+	}
+	r.loseBetween(seg.first, to, kept)
+	s.health.Salvaging--
+	close(seg.salvage)
+	s.log.Info("segment salvaged", "ring", r.name, "segment", filepath.Base(seg.path), "ranges", len(kept))
+	s.tell()
+}

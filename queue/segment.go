@@ -1,0 +1,373 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// A segment is one bbolt file of a ring's folder, named by its first seq. Its
+// bucket "blocks" holds blocks by their first seq, big endian, and "meta" one
+// row that sums them up.
+const (
+	segmentSuffix = ".seg"
+	segmentV1     = 1
+)
+
+var (
+	bucketBlocks = []byte("blocks")
+	bucketMeta   = []byte("meta")
+	keySum       = []byte("sum")
+)
+
+// sum is what a segment notes about itself.
+type sum struct {
+	ring        string
+	first, last uint64 // seqs; last 0 while it is empty
+	firstN      uint64
+	lastN       uint64
+	bytes       uint64 // of block values
+	from, to    Stamp
+}
+
+func (s *sum) encode() []byte {
+	b := []byte{segmentV1}
+	b = appendString(b, s.ring)
+	for _, v := range []uint64{s.first, s.last, s.firstN, s.lastN, s.bytes, uint64(s.from.Boot), uint64(s.from.Mono), uint64(s.to.Boot), uint64(s.to.Mono)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return b
+}
+
+func (s *sum) decode(b []byte) error {
+	r := reader{b: b}
+	if v := r.byte(); !r.bad && v > segmentV1 {
+		return ErrNewer
+	}
+	s.ring = string(r.bytes())
+	var from, to [2]uint64
+	for _, p := range []*uint64{&s.first, &s.last, &s.firstN, &s.lastN, &s.bytes, &from[0], &from[1], &to[0], &to[1]} {
+		*p = r.uvarint()
+	}
+	s.from = Stamp{uint32(from[0]), int64(from[1])}
+	s.to = Stamp{uint32(to[0]), int64(to[1])}
+	if r.bad {
+		return fmt.Errorf("read segment: %w", errDamaged)
+	}
+	return nil
+}
+
+// segment is one file of a ring, open or not. Its ring holds it in order.
+type segment struct {
+	path  string
+	first uint64
+
+	mu    sync.Mutex // guards what follows
+	db    *bolt.DB
+	write bool // open for writing
+	users int
+	gone  bool // unlinked: closed with its last user
+	full  bool // a newer one is behind it: closed for writing with its last user
+	sum   sum
+	known bool // sum was read
+	used  time.Time
+
+	salvage chan struct{} // not nil while it is being salvaged; closed after
+}
+
+func segmentPath(dir string, first uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d%s", first, segmentSuffix))
+}
+
+// segmentFirst is the seq that a segment's file name tells.
+func segmentFirst(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(digits) != 20 {
+		return 0, false
+	}
+	first, err := strconv.ParseUint(digits, 10, 64)
+	return first, err == nil && first > 0
+}
+
+// open opens the file if it is not, and counts a user. A missing, empty or
+// broken file is errDamaged.
+func (s *segment) open(write bool, mapped int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return os.ErrNotExist
+	}
+	if s.db != nil && write && !s.write {
+		if s.users > 0 {
+			return fmt.Errorf("open segment for writing: %d readers have it open: %w", s.users, errBusy)
+		}
+		s.closeLocked()
+	}
+	if s.db == nil {
+		if err := s.openLocked(write, mapped); err != nil {
+			return err
+		}
+	}
+	s.users++
+	s.used = time.Now()
+	return nil
+}
+
+var errBusy = errors.New("in use")
+
+func (s *segment) openLocked(write bool, mapped int64) error {
+	st, err := os.Stat(s.path)
+	switch {
+	case err == nil && st.Size() == 0:
+		return fmt.Errorf("open segment %s: empty: %w", filepath.Base(s.path), errDamaged)
+	case errors.Is(err, os.ErrNotExist) && !write:
+		return fmt.Errorf("open segment %s: missing: %w", filepath.Base(s.path), errDamaged)
+	}
+	opt := &bolt.Options{Timeout: time.Second, PageSize: blockSize, FreelistType: bolt.FreelistArrayType, ReadOnly: !write}
+	if write {
+		opt.InitialMmapSize = int(mapped) // so that growing never waits for a reader
+	}
+	var db *bolt.DB
+	err = guard(func() (err error) {
+		db, err = bolt.Open(s.path, 0o600, opt)
+		return err
+	})
+	if err != nil {
+		return openError("segment", s.path, err)
+	}
+	db.AllocSize = 1 << 20
+	s.db, s.write = db, write
+	if err := s.readSum(); err != nil {
+		s.closeLocked()
+		return err
+	}
+	return nil
+}
+
+// openError tells a broken file from one that can't be opened now.
+func openError(what, path string, err error) error {
+	var errno interface{ Temporary() bool }
+	if errors.As(err, &errno) || errors.Is(err, bolt.ErrTimeout) || errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("open %s %s: %w", what, filepath.Base(path), err)
+	}
+	return fmt.Errorf("open %s %s: %w: %v", what, filepath.Base(path), errDamaged, err)
+}
+
+// readSum reads the segment's sum; a file without one is empty or damaged.
+func (s *segment) readSum() error {
+	return guard(func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketMeta)
+			if b == nil {
+				if s.write && tx.Size() <= 4*blockSize {
+					s.sum, s.known = sum{first: s.first}, true
+					return nil
+				}
+				return fmt.Errorf("open segment %s: no sum: %w", filepath.Base(s.path), errDamaged)
+			}
+			if err := s.sum.decode(b.Get(keySum)); err != nil {
+				return err
+			}
+			s.known = true
+			return nil
+		})
+	})
+}
+
+// release ends one use of the segment.
+func (s *segment) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users--
+	if s.users == 0 && (s.gone || s.full && s.write) {
+		s.closeLocked()
+	}
+}
+
+// retire closes a segment that is written no more, once nobody reads it.
+func (s *segment) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = true
+	if s.users == 0 {
+		s.closeLocked()
+	}
+}
+
+func (s *segment) closeLocked() {
+	if s.db == nil {
+		return
+	}
+	db := s.db
+	s.db, s.write = nil, false
+	// A damaged file can make even Close panic; there is nothing more to lose.
+	_ = guard(db.Close)
+}
+
+// idle closes the segment if nobody uses it.
+func (s *segment) idle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users == 0 {
+		s.closeLocked()
+	}
+}
+
+// remove unlinks the file; readers that have it open go on.
+func (s *segment) remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	if s.users == 0 {
+		s.closeLocked()
+	}
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("evict segment: %w", err)
+	}
+	return nil
+}
+
+// summary gives the segment's sum as far as it is known.
+func (s *segment) summary() sum {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sum
+}
+
+// seqKey is a block's key.
+func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// read gives at most records from seq on, and the first seq behind what it
+// looked at. Blocks that are damaged are passed over: the caller sees the jump.
+// The segment must be open.
+func (s *segment) read(seq uint64, records int, codec Codec) (out []Record, next uint64, err error) {
+	next = seq
+	err = guard(func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketBlocks)
+			if b == nil {
+				return nil
+			}
+			c := b.Cursor()
+			k, v := seekBlock(c, seq)
+			for ; k != nil && len(out) < records; k, v = c.Next() {
+				blk, err := copyBlock(k, v, codec)
+				if err != nil {
+					if errors.Is(err, ErrNewer) {
+						return err
+					}
+					continue
+				}
+				for i := range blk.records {
+					r := &blk.records[i]
+					if r.seq < seq || len(out) >= records {
+						continue
+					}
+					out = append(out, Record{Epoch: blk.epoch, N: r.n, Seq: r.seq, Stamp: r.stamp, Data: r.data})
+					next = r.seq + 1
+				}
+			}
+			return nil
+		})
+	})
+	return out, next, err
+}
+
+// seekBlock finds the block that holds seq, or the one behind it.
+func seekBlock(c *bolt.Cursor, seq uint64) (k, v []byte) {
+	k, v = c.Seek(seqKey(seq))
+	if k != nil && binary.BigEndian.Uint64(k) == seq {
+		return k, v
+	}
+	pk, pv := c.Prev()
+	if k == nil && pk == nil {
+		pk, pv = c.Last()
+	}
+	if pk != nil {
+		if first, count, _, ok := blockRange(pv); ok && first+uint64(count) > seq {
+			return pk, pv
+		}
+	}
+	return c.Seek(seqKey(seq))
+}
+
+// copyBlock decodes a block out of the map, which it must not point into.
+func copyBlock(k, v []byte, codec Codec) (*block, error) {
+	blk, err := parseBlockValue(append([]byte(nil), v...), codec)
+	if err != nil {
+		return nil, err
+	}
+	if len(k) != 8 || binary.BigEndian.Uint64(k) != blk.first() {
+		return nil, errBlock
+	}
+	return blk, nil
+}
+
+// after gives the lowest seq whose record may have an n above n, or last+1.
+// Blocks are in the order of n as well as of seq. The segment must be open.
+func (s *segment) after(n uint64, codec Codec) (seq uint64, err error) {
+	err = guard(func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketBlocks).Cursor()
+			sum := s.summary()
+			seq = sum.first
+			lo, hi := sum.first, sum.last+1
+			var at []byte // the last block known to begin at or below n
+			for lo < hi {
+				mid := lo + (hi-lo)/2
+				k, v := seekBlock(c, mid)
+				for k != nil && !intact(k, v) && binary.BigEndian.Uint64(k) >= lo { // damaged: ask the one before it
+					k, v = c.Prev()
+				}
+				if k == nil || binary.BigEndian.Uint64(k) >= hi || binary.BigEndian.Uint64(k) < lo {
+					if k != nil && binary.BigEndian.Uint64(k) < lo {
+						lo = mid + 1
+					} else {
+						hi = mid
+					}
+					continue
+				}
+				first, count, firstN, _ := blockRange(v)
+				if firstN > n {
+					hi = min(mid, first)
+					continue
+				}
+				at = append(at[:0], k...)
+				lo = max(mid+1, first+uint64(count))
+			}
+			if at == nil {
+				return nil
+			}
+			_, v := c.Seek(at)
+			blk, err := copyBlock(at, v, codec)
+			if err != nil {
+				seq = binary.BigEndian.Uint64(at)
+				return nil
+			}
+			seq = blk.last() + 1
+			for _, r := range blk.records {
+				if r.n > n {
+					seq = r.seq
+					break
+				}
+			}
+			return nil
+		})
+	})
+	return seq, err
+}
+
+// intact reports whether a block's checksum holds and its key is its own.
+func intact(k, v []byte) bool {
+	length, ok := blockFrame(v)
+	first, _, _, _ := blockRange(v)
+	return ok && length == len(v) && len(k) == 8 && binary.BigEndian.Uint64(k) == first
+}

@@ -1,0 +1,307 @@
+package queue
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// state is state.db: everything but the records. Rows of tables lie in a bucket
+// "t.<table>" each.
+type state struct {
+	path  string
+	fault func(string) error
+
+	mu       sync.RWMutex // guards db against being opened anew
+	db       *bolt.DB
+	readOnly bool
+}
+
+// about is what state.db says of the store as a whole.
+type about struct {
+	Format   int    `json:"format"`
+	ID       string `json:"id"`
+	Serial   string `json:"serial"`
+	Boot     string `json:"boot"`     // of the run that wrote last
+	Clean    bool   `json:"clean"`    // that run ended with Close
+	Consumed uint32 `json:"consumed"` // journal generations up to here are in segments
+	Flush    uint64 `json:"flush"`    // the last flush of those
+}
+
+// ringMark is what state.db says of one ring.
+type ringMark struct {
+	Last  uint64 `json:"last"` // the highest seq that was moved, or evicted unmoved
+	LastN uint64 `json:"last_n"`
+	Floor uint64 `json:"floor"` // all up to here is gone
+}
+
+// snapshot is all of state.db that is kept in memory.
+type snapshot struct {
+	about  about
+	epochs []Epoch
+	boots  []Boot
+	rings  map[string]ringMark
+	holes  map[string]spans
+}
+
+const storeFormat = 1
+
+var (
+	bucketStore  = []byte("store")
+	bucketEpochs = []byte("epochs")
+	bucketBoots  = []byte("boots")
+	bucketRings  = []byte("rings")
+	bucketHoles  = []byte("holes")
+	keyAbout     = []byte("about")
+)
+
+func openState(path string, fault func(string) error) (*state, error) {
+	s := &state{path: path, fault: fault}
+	return s, s.open()
+}
+
+func (s *state) open() error {
+	st, err := os.Stat(s.path)
+	if err == nil && st.Size() == 0 {
+		return fmt.Errorf("open state.db: empty: %w", errDamaged)
+	}
+	opt := &bolt.Options{Timeout: time.Second, PageSize: blockSize, FreelistType: bolt.FreelistMapType}
+	err = guard(func() (err error) {
+		s.db, err = bolt.Open(s.path, 0o600, opt)
+		return err
+	})
+	s.readOnly = false
+	if errors.Is(err, syscall.EROFS) {
+		opt.ReadOnly, s.readOnly = true, true
+		err = guard(func() (err error) {
+			s.db, err = bolt.Open(s.path, 0o600, opt)
+			return err
+		})
+	}
+	if err != nil {
+		return openError("store's", s.path, err)
+	}
+	s.db.AllocSize = 1 << 20
+	return nil
+}
+
+func (s *state) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	db := s.db
+	s.db = nil
+	return guard(db.Close)
+}
+
+// view runs a read transaction. fn must not call the store.
+func (s *state) view(fn func(*bolt.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return ErrClosed
+	}
+	return guard(func() error { return s.db.View(fn) })
+}
+
+// commit runs a write transaction. After a failure the file is opened anew,
+// since what a failed flush left in the cache is not to be trusted.
+func (s *state) commit(fn func(*bolt.Tx) error) error {
+	if err := s.fault("state commit"); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	if s.db == nil {
+		s.mu.RUnlock()
+		return ErrClosed
+	}
+	var err error
+	if s.readOnly {
+		err = syscall.EROFS
+	} else {
+		err = guard(func() error { return s.db.Update(fn) })
+	}
+	s.mu.RUnlock()
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != nil {
+		_ = guard(s.db.Close)
+		s.db = nil
+		if again := s.open(); again != nil {
+			return fmt.Errorf("write state.db: %w; then %v", err, again)
+		}
+	}
+	return fmt.Errorf("write state.db: %w", err)
+}
+
+// load reads what is kept in memory. A file without a store in it is new.
+func (s *state) load() (snapshot, error) {
+	snap := snapshot{rings: map[string]ringMark{}, holes: map[string]spans{}}
+	err := s.view(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketStore)
+		if b == nil {
+			return nil
+		}
+		if err := json.Unmarshal(b.Get(keyAbout), &snap.about); err != nil {
+			return fmt.Errorf("read state.db: %w: %v", errDamaged, err)
+		}
+		if snap.about.Format > storeFormat {
+			return ErrNewer
+		}
+		if err := eachRow(tx, bucketEpochs, func(_, v []byte) error {
+			var e Epoch
+			err := json.Unmarshal(v, &e)
+			snap.epochs = append(snap.epochs, e)
+			return err
+		}); err != nil {
+			return err
+		}
+		if err := eachRow(tx, bucketBoots, func(k, v []byte) error {
+			snap.boots = append(snap.boots, Boot{binary.BigEndian.Uint32(k), string(v)})
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := eachRow(tx, bucketRings, func(k, v []byte) error {
+			var m ringMark
+			err := json.Unmarshal(v, &m)
+			snap.rings[string(k)] = m
+			return err
+		}); err != nil {
+			return err
+		}
+		return eachRow(tx, bucketHoles, func(k, v []byte) (err error) {
+			snap.holes[string(k)], err = decodeSpans(v)
+			return err
+		})
+	})
+	return snap, err
+}
+
+// eachRow walks a bucket; a row that can't be read is damage.
+func eachRow(tx *bolt.Tx, bucket []byte, fn func(k, v []byte) error) error {
+	b := tx.Bucket(bucket)
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		if err := fn(k, v); err != nil {
+			return fmt.Errorf("read state.db: %s: %w: %v", bucket, errDamaged, err)
+		}
+		return nil
+	})
+}
+
+// putAbout, putEpochs, putBoots, putRing and putHoles write their part of a
+// snapshot inside a commit.
+func putAbout(tx *bolt.Tx, a about) error {
+	return putJSON(tx, bucketStore, keyAbout, a)
+}
+
+func putEpochs(tx *bolt.Tx, epochs []Epoch) error {
+	for i, e := range epochs {
+		if err := putJSON(tx, bucketEpochs, binary.BigEndian.AppendUint32(nil, uint32(i)), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putBoots(tx *bolt.Tx, boots []Boot) error {
+	b, err := tx.CreateBucketIfNotExists(bucketBoots)
+	if err != nil {
+		return err
+	}
+	for _, boot := range boots {
+		if err := b.Put(binary.BigEndian.AppendUint32(nil, boot.Index), []byte(boot.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putRing(tx *bolt.Tx, name string, m ringMark) error {
+	return putJSON(tx, bucketRings, []byte(name), m)
+}
+
+func putHoles(tx *bolt.Tx, name string, h spans) error {
+	b, err := tx.CreateBucketIfNotExists(bucketHoles)
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(name), h.encode())
+}
+
+func putJSON(tx *bolt.Tx, bucket, key []byte, v any) error {
+	b, err := tx.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, text)
+}
+
+// putRow writes one row of a table inside a commit.
+func putRow(tx *bolt.Tx, table, key string, value []byte) error {
+	b, err := tx.CreateBucketIfNotExists([]byte("t." + table))
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		return b.Delete([]byte(key))
+	}
+	return b.Put([]byte(key), value)
+}
+
+// identity is store.json, the copy of what a damaged state.db must not take
+// along. It is written at each start that changes it.
+type identity struct {
+	Format int     `json:"format"`
+	ID     string  `json:"id"`
+	Serial string  `json:"serial"`
+	Epochs []Epoch `json:"epochs"`
+	Boots  []Boot  `json:"boots"`
+}
+
+func readIdentity(dir string) (identity, error) {
+	var id identity
+	b, err := os.ReadFile(filepath.Join(dir, "store.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return id, nil
+	}
+	if err != nil {
+		return id, fmt.Errorf("read store.json: %w", err)
+	}
+	if json.Unmarshal(b, &id) != nil {
+		return identity{}, nil // damaged: state.db has it all
+	}
+	if id.Format > storeFormat {
+		return id, fmt.Errorf("open store of format %d, this version knows %s: %w", id.Format, strconv.Itoa(storeFormat), ErrNewer)
+	}
+	return id, nil
+}
+
+func (id identity) write(dir string) error {
+	text, err := json.MarshalIndent(id, "", " ")
+	if err != nil {
+		return fmt.Errorf("write store.json: %w", err)
+	}
+	return writeFile(filepath.Join(dir, "store.json"), append(text, '\n'))
+}
