@@ -1,0 +1,210 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"fieldpost/edge"
+)
+
+// secretKey finds the user's own keys that are likely to have a secret below:
+// the headers of a request.
+var secretKey = regexp.MustCompile(`(?i)auth|token|secret|passw|key|cookie|credential`)
+
+// String is Redacted as text.
+func (c *Config) String() string { return string(c.Redacted()) }
+
+// Redacted gives the whole config, with its defaults, as YAML without a secret in
+// it. Where a secret is read from (file:, env:, cred:) is shown.
+func (c *Config) Redacted() []byte {
+	var w writer
+	root := w.structure(reflect.ValueOf(c).Elem())
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if enc.Encode(root) != nil || enc.Close() != nil {
+		return nil
+	}
+	return b.Bytes()
+}
+
+// hashOf is 12 hex digits that tell two configs apart. It is made of the redacted
+// text, since it is sent upstream and a hash of a short secret gives it away.
+func hashOf(redacted []byte) string {
+	sum := sha256.Sum256(redacted)
+	return hex.EncodeToString(sum[:6])
+}
+
+// writer makes YAML nodes of typed values.
+type writer struct {
+	secret int // above 0 below a key that is likely to have a secret
+}
+
+func text(s string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(s)
+	return n
+}
+
+// structure gives a struct as a mapping of its keys; an empty value is left out.
+func (w *writer) structure(v reflect.Value) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	w.fields(n, v)
+	for _, plug := range []string{"Options"} {
+		if f := v.FieldByName(plug); f.IsValid() && f.Kind() == reflect.Interface && !f.IsNil() {
+			w.options(n, f.Elem())
+		}
+	}
+	return n
+}
+
+// options adds the keys of a plug-in's struct that are not there yet.
+func (w *writer) options(n *yaml.Node, v reflect.Value) {
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return
+	}
+	w.fields(n, v.Elem())
+}
+
+func (w *writer) fields(n *yaml.Node, v reflect.Value) {
+	for _, f := range fieldsOf(v.Type()) {
+		has := slices.ContainsFunc(n.Content, func(k *yaml.Node) bool { return k.Value == f.key })
+		if val := w.value(v.FieldByIndex(f.index)); val != nil && !has {
+			n.Content = append(n.Content, text(f.key), val)
+		}
+	}
+}
+
+// value gives v as a node, or nil where it is empty.
+func (w *writer) value(v reflect.Value) *yaml.Node {
+	switch x := v.Interface().(type) {
+	case edge.Secret:
+		switch src := x.Source(); src {
+		case "":
+			return nil
+		case "literal":
+			return text(x.String())
+		default:
+			return text(src)
+		}
+	case json.RawMessage:
+		var any any
+		if json.Unmarshal(x, &any) != nil {
+			return nil
+		}
+		return w.value(reflect.ValueOf(&any).Elem())
+	case encoding.TextMarshaler:
+		if v.IsZero() {
+			return nil
+		}
+		b, err := x.MarshalText()
+		if err != nil {
+			return nil
+		}
+		return w.masked(string(b))
+	}
+	return w.kind(v)
+}
+
+func (w *writer) kind(v reflect.Value) *yaml.Node {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return w.value(v.Elem())
+	case reflect.Struct:
+		if n := w.structure(v); len(n.Content) > 0 {
+			return n
+		}
+		return nil
+	case reflect.Map:
+		return w.userMap(v)
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return nil
+		}
+		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for i := range v.Len() {
+			if item := w.value(v.Index(i)); item != nil {
+				n.Content = append(n.Content, item)
+			}
+		}
+		return n
+	case reflect.String:
+		if v.Len() == 0 {
+			return nil
+		}
+		return w.masked(v.String())
+	}
+	n := &yaml.Node{}
+	if n.Encode(v.Interface()) != nil {
+		return nil
+	}
+	return n
+}
+
+// masked is a text without the login of a URL, and nothing of it below a key that
+// is likely to have a secret.
+func (w *writer) masked(s string) *yaml.Node {
+	if w.secret > 0 {
+		return text("********")
+	}
+	return text(hideLogin(s))
+}
+
+// userMap gives a map in the order of its keys.
+func (w *writer) userMap(v reflect.Value) *yaml.Node {
+	if v.Len() == 0 || v.Type().Key().Kind() != reflect.String {
+		return nil
+	}
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	keys := slices.SortedFunc(maps.Keys(keySet(v)), strings.Compare)
+	named := isNamed(v.Type())
+	for _, key := range keys {
+		guess := !named && secretKey.MatchString(key)
+		if guess {
+			w.secret++
+		}
+		val := w.value(v.MapIndex(reflect.ValueOf(key).Convert(v.Type().Key())))
+		if guess {
+			w.secret--
+		}
+		if val == nil {
+			val = &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+			if v.Type().Elem().Kind() == reflect.String {
+				val = text("")
+			}
+		}
+		n.Content = append(n.Content, text(key), val)
+	}
+	return n
+}
+
+// isNamed reports whether the keys of a map are names from our own sections,
+// which are no guess at a secret (a device may be called keypad).
+func isNamed(t reflect.Type) bool {
+	elem := t.Elem()
+	if elem.Kind() == reflect.Pointer {
+		elem = elem.Elem()
+	}
+	return elem.Kind() == reflect.Struct && elem.PkgPath() == reflect.TypeFor[Config]().PkgPath()
+}
+
+func keySet(v reflect.Value) map[string]bool {
+	set := make(map[string]bool, v.Len())
+	for _, k := range v.MapKeys() {
+		set[k.String()] = true
+	}
+	return set
+}
