@@ -245,6 +245,9 @@ func (e *Event) checkTexts() error {
 	if err := CheckName(e.Name); err != nil {
 		return err
 	}
+	if e.Hole != nil {
+		return fmt.Errorf("check event %q: a gap made on reading is not stored", e.Name)
+	}
 	if kindCode(e.Kind) == 0 {
 		return fmt.Errorf("check event %q: kind %q is not known", e.Name, clip(string(e.Kind)))
 	}
