@@ -25,7 +25,7 @@ type Rate struct {
 	Per   time.Duration
 }
 
-type unit struct {
+type unitName struct {
 	name string
 	is   float64
 }
@@ -34,15 +34,15 @@ const day = 24 * time.Hour
 
 // The units, longest name first where one begins with another.
 var (
-	durationUnits = []unit{
+	durationUnits = []unitName{
 		{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9},
 		{"d", float64(day)}, {"w", 7 * float64(day)},
 	}
-	sizeUnits = []unit{
+	sizeUnits = []unitName{
 		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
 		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 	}
-	countUnits = []unit{{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"", 1}}
+	countUnits = []unitName{{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"", 1}}
 	rateSpans  = []struct {
 		name string
 		is   time.Duration
@@ -61,7 +61,7 @@ func number(s string) (v float64, rest string, ok bool) {
 }
 
 // unitOf looks up a unit by its exact name.
-func unitOf(units []unit, name string) (float64, bool) {
+func unitOf(units []unitName, name string) (float64, bool) {
 	for _, u := range units {
 		if u.name == name {
 			return u.is, true
