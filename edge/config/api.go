@@ -16,7 +16,7 @@ func (l *loader) api(a *APIConfig) {
 		a.Listen = nil
 	}
 	l.each(p.with("listen"), a.Listen, listenProblem)
-	if a.Socket != "" && !filepath.IsAbs(a.Socket) {
+	if !filepath.IsAbs(a.Socket) {
 		l.bad(p.with("socket"), "api.socket: "+quote(a.Socket)+" is not a whole path", "write it like "+systemSocket)
 	}
 	if a.BasePath == "/" {

@@ -62,7 +62,7 @@ func (c *checker) value(p path, n *node, t reflect.Type) any {
 		return nil
 	}
 	v := c.typed(p, n, t)
-	if v != nil && n.at.outside && c.inList == 0 {
+	if v != nil && n.at.outside && n.shape != dict && c.inList == 0 {
 		c.sets = append(c.sets, setting{p, v})
 		return nil
 	}

@@ -36,6 +36,8 @@ type Device struct {
 	Tags  []string    `mapstructure:"tags"`
 	At    *edge.Place `mapstructure:"at"`
 	Ring  string      `mapstructure:"ring"` // "": what the event's kind says
+
+	defaults any // what Plugin.New gives, for telling what was changed
 }
 
 // StoreConfig bounds what is kept.
@@ -69,6 +71,8 @@ type Uplink struct {
 	Batch  BatchConfig `mapstructure:"batch"`
 	Prefix string      `mapstructure:"prefix"`
 	TLS    TLSConfig   `mapstructure:"tls"`
+
+	defaults any // what Plugin.New gives, for telling what was changed
 }
 
 // BatchConfig says how events share a message.

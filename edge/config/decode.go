@@ -85,12 +85,14 @@ func (l *loader) plugins(cfg *Config, c *checker, settings map[string]any) {
 	for name, d := range cfg.Devices {
 		if pl := c.plugins["devices."+name]; pl != nil && d != nil {
 			d.Driver = pl.Name
+			d.defaults = pl.New()
 			d.Options = l.options(pl, "devices", name, settings)
 		}
 	}
 	for name, u := range cfg.Uplinks {
 		if pl := c.plugins["uplinks."+name]; pl != nil && u != nil {
 			u.Sender = pl.Name
+			u.defaults = pl.New()
 			u.Options = l.options(pl, "uplinks", name, settings)
 		}
 	}

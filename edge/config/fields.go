@@ -69,7 +69,8 @@ var (
 	pinType      = reflect.TypeFor[edge.Pin]()
 	deviceType   = reflect.TypeFor[Device]()
 	uplinkType   = reflect.TypeFor[Uplink]()
-	placeType    = reflect.TypeFor[edge.Place]()
+	sizeType     = reflect.TypeFor[edge.Size]()
+	countType    = reflect.TypeFor[edge.Count]()
 )
 
 // textTarget is the type whose UnmarshalText reads a value of type t, or nil. A

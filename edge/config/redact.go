@@ -28,7 +28,7 @@ func (c *Config) String() string { return string(c.Redacted()) }
 // it. Where a secret is read from (file:, env:, cred:) is shown.
 func (c *Config) Redacted() []byte {
 	var w writer
-	root := w.structure(reflect.ValueOf(c).Elem())
+	root := w.structure(reflect.ValueOf(c).Elem(), reflect.Value{})
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
@@ -56,30 +56,93 @@ func text(s string) *yaml.Node {
 	return n
 }
 
-// structure gives a struct as a mapping of its keys; an empty value is left out.
-func (w *writer) structure(v reflect.Value) *yaml.Node {
+// structure gives a struct as a mapping of its keys. An empty value is left out,
+// unless its default is not empty.
+func (w *writer) structure(v reflect.Value, defaults reflect.Value) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
-	w.fields(n, v)
-	for _, plug := range []string{"Options"} {
-		if f := v.FieldByName(plug); f.IsValid() && f.Kind() == reflect.Interface && !f.IsNil() {
-			w.options(n, f.Elem())
+	w.fields(n, v, defaults)
+	switch x := v.Interface().(type) {
+	case Device:
+		w.options(n, x.Driver, x.Options, x.defaults)
+	case Uplink:
+		w.options(n, x.Sender, x.Options, x.defaults)
+	case APIConfig:
+		if len(x.Listen) == 0 {
+			n.Content = append(n.Content, text("listen"), text("off"))
+		}
+	case RingConfig:
+		if x.Sync == 0 {
+			n.Content = append(n.Content, text("sync"), text("0"))
+		}
+	case StoreConfig:
+		if x.Headroom < 0 {
+			n.Content = append(n.Content, text("headroom"), text("0"))
 		}
 	}
 	return n
 }
 
-// options adds the keys of a plug-in's struct that are not there yet.
-func (w *writer) options(n *yaml.Node, v reflect.Value) {
+// options adds the keys of a plug-in's struct that are not there yet. The key
+// that chooses the plug-in is there even with an empty value.
+func (w *writer) options(n *yaml.Node, plugin string, options, defaults any) {
+	v, d := reflect.ValueOf(options), reflect.ValueOf(defaults)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return
 	}
-	w.fields(n, v.Elem())
+	if d.Kind() == reflect.Pointer {
+		d = d.Elem()
+	}
+	w.fields(n, v.Elem(), d)
+	if f, ok := fieldOf(fieldsOf(v.Elem().Type()), plugin); ok && !hasKey(n, plugin) {
+		n.Content = append(n.Content, text(plugin), empty(f.typ))
+	}
 }
 
-func (w *writer) fields(n *yaml.Node, v reflect.Value) {
+// empty is the node of an empty value of type t.
+func empty(t reflect.Type) *yaml.Node {
+	switch {
+	case t == edgeDuration || t == stdDuration || t == sizeType || t == countType:
+		return text("0")
+	case textTarget(t) != nil || t.Kind() == reflect.String:
+		return text("")
+	case t.Kind() == reflect.Slice && t != rawJSONType:
+		return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	case t.Kind() == reflect.Struct || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer:
+		return &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
+}
+
+func hasKey(n *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *writer) fields(n *yaml.Node, v, defaults reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {
-		has := slices.ContainsFunc(n.Content, func(k *yaml.Node) bool { return k.Value == f.key })
-		if val := w.value(v.FieldByIndex(f.index)); val != nil && !has {
+		if hasKey(n, f.key) {
+			continue
+		}
+		fv, d := v.FieldByIndex(f.index), reflect.Value{}
+		if defaults.IsValid() {
+			d = defaults.FieldByIndex(f.index)
+		}
+		var val *yaml.Node
+		if fv.Kind() == reflect.Struct && textTarget(f.typ) == nil {
+			if val = w.structure(fv, d); len(val.Content) == 0 {
+				val = nil
+			}
+		} else {
+			val = w.value(fv)
+		}
+		if val == nil && d.IsValid() && !d.IsZero() {
+			val = empty(f.typ)
+		}
+		if val != nil {
 			n.Content = append(n.Content, text(f.key), val)
 		}
 	}
@@ -104,7 +167,7 @@ func (w *writer) value(v reflect.Value) *yaml.Node {
 		}
 		return w.value(reflect.ValueOf(&any).Elem())
 	case encoding.TextMarshaler:
-		if v.IsZero() {
+		if v.IsZero() || v.Type() == sizeType && v.Int() < 0 {
 			return nil
 		}
 		b, err := x.MarshalText()
@@ -124,7 +187,7 @@ func (w *writer) kind(v reflect.Value) *yaml.Node {
 		}
 		return w.value(v.Elem())
 	case reflect.Struct:
-		if n := w.structure(v); len(n.Content) > 0 {
+		if n := w.structure(v, reflect.Value{}); len(n.Content) > 0 {
 			return n
 		}
 		return nil
@@ -136,9 +199,11 @@ func (w *writer) kind(v reflect.Value) *yaml.Node {
 		}
 		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 		for i := range v.Len() {
-			if item := w.value(v.Index(i)); item != nil {
-				n.Content = append(n.Content, item)
+			item := w.value(v.Index(i))
+			if item == nil {
+				item = empty(v.Type().Elem())
 			}
+			n.Content = append(n.Content, item)
 		}
 		return n
 	case reflect.String:
@@ -181,10 +246,7 @@ func (w *writer) userMap(v reflect.Value) *yaml.Node {
 			w.secret--
 		}
 		if val == nil {
-			val = &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-			if v.Type().Elem().Kind() == reflect.String {
-				val = text("")
-			}
+			val = empty(v.Type().Elem())
 		}
 		n.Content = append(n.Content, text(key), val)
 	}

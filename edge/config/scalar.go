@@ -143,9 +143,9 @@ func wants(t reflect.Type) string {
 		return "it, or file:PATH, env:NAME or cred:NAME"
 	case pinType:
 		return "it like GPIO17"
-	case reflect.TypeFor[edge.Size]():
+	case sizeType:
 		return "it like 200MB"
-	case reflect.TypeFor[edge.Count]():
+	case countType:
 		return "it like 100k events"
 	case reflect.TypeFor[edge.Rate]():
 		return "it like 100MB/day"
