@@ -1,0 +1,37 @@
+// Package localapi serves the agent to the local network and to its own command
+// line: REST, server-sent events, WebSocket, metrics and one status page.
+//
+//	Unix socket   peer credentials: root, our own uid and group fieldpost are admin
+//	TCP, TLS      API keys
+//	     |
+//	     v
+//	listener      at most 256 connections, 32 an address; the socket has its own
+//	     v
+//	gate          Host, Origin, CORS, compressed bodies: before anything else,
+//	     |        an upgrade to WebSocket included
+//	     v
+//	routes        THE table: method, path, role, scope, handler
+//	     v
+//	handler       returns a value or an error
+//	     v
+//	respond       the one place that writes: JSON, problem+json, streams
+//
+// # Concepts
+//
+// A principal is who asks: a key's name, role and scope, or the socket. A role
+// says what kind of thing may be done, a scope to which names: a route's row has
+// both, so that neither can be forgotten.
+//
+// Live, replay and resume are one code path: a feed reads the log from a
+// position of its own and waits for the store's next flush where the log ends.
+// Server-sent events and WebSocket are two ways to write what a feed reads.
+// Nobody pushes to a client, so a slow one reads later and delays nobody.
+//
+// A mailbox is a feed's position that the store keeps for its client.
+//
+// # Bounds
+//
+// Headers, bodies, lines, connections, requests in flight and time are bounded,
+// see limits.go. What a client sends is held in memory until it is flushed; all
+// bodies together share one budget.
+package localapi

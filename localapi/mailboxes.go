@@ -1,0 +1,252 @@
+package localapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"fieldpost/edge"
+	"fieldpost/queue"
+)
+
+const (
+	mostKept     = 10_000           // events that a mailbox with keep may show
+	idleStep     = time.Hour        // how often idleness is looked at
+	idleSave     = 24               // steps of idleness between two rows
+	idleMost     = 30 * 24          // steps of idleness, in uptime, after which a mailbox goes
+	boxScanTime  = 10 * time.Second // the longest look for what a mailbox still shows
+	madeByConfig = "config"         // the config names it: it stays
+	madeByAPI    = "api"            // a client made it
+)
+
+// mailboxes are durable readers for clients of the network: a position of n in
+// the store, and a name filter that lives beside it.
+type mailboxes struct {
+	d     Deps
+	agent string
+	max   int
+	given []Mailbox
+
+	mu    sync.Mutex
+	boxes map[string]*box
+}
+
+// box is what is known of a mailbox beside its row. Its lock keeps changes of
+// the row one at a time.
+type box struct {
+	mu   sync.Mutex
+	kept *keptWindow // nil until it is looked into, or where it keeps all
+	idle int         // steps
+	used bool        // since the last step
+}
+
+// boxRest is what a mailbox's row holds beside the position.
+type boxRest struct {
+	Names []string `json:"names,omitempty"`
+	Rings []string `json:"rings,omitempty"`
+	Keep  *int     `json:"keep,omitempty"`
+	Made  string   `json:"made"`
+	Owner string   `json:"owner,omitempty"` // the key that made it, where that is bounded to names
+	Idle  int      `json:"idle,omitempty"`  // steps, as of the last save
+}
+
+// boxAnswer is a mailbox as the API shows it.
+type boxAnswer struct {
+	Name     string   `json:"name"`
+	Names    []string `json:"names,omitempty"`
+	Rings    []string `json:"rings,omitempty"`
+	Keep     *int     `json:"keep,omitempty"`
+	After    string   `json:"after"`
+	Made     string   `json:"made"`
+	IdleDays float64  `json:"idle_days"`
+}
+
+func newMailboxes(d Deps, opt Options, max int) (*mailboxes, error) {
+	for _, g := range opt.Mailboxes {
+		if !nameForm.MatchString(g.Name) {
+			return nil, fmt.Errorf("mailbox %q: use small letters, digits, - and _", g.Name)
+		}
+		if err := checkBox(g.Names, g.Keep); err != nil {
+			return nil, fmt.Errorf("mailbox %q: %w", g.Name, err)
+		}
+	}
+	if len(opt.Mailboxes) > max {
+		return nil, fmt.Errorf("there are %d mailboxes in the config, and %d are the most", len(opt.Mailboxes), max)
+	}
+	return &mailboxes{d: d, agent: opt.Agent, max: max, given: opt.Mailboxes, boxes: map[string]*box{}}, nil
+}
+
+func checkBox(names []string, keep *int) error {
+	if err := checkPatterns("#/names", names); err != nil {
+		return err
+	}
+	if keep != nil && (*keep < 0 || *keep > mostKept) {
+		return pointed("#/keep", "use a number from 0 to %d", mostKept)
+	}
+	return nil
+}
+
+func readRest(m queue.Mailbox) boxRest {
+	var r boxRest
+	if json.Unmarshal(m.Rest, &r) != nil {
+		r = boxRest{Made: madeByAPI} // it reads everything, as far as its reader may
+	}
+	return r
+}
+
+func boxRow(name string, n uint64, r boxRest) (queue.Row, error) {
+	rest, err := json.Marshal(r)
+	if err != nil {
+		return queue.Row{}, fmt.Errorf("write mailbox %q: %w", name, err)
+	}
+	return queue.MailboxRow(queue.Mailbox{Name: name, N: n, Rest: rest}), nil
+}
+
+// box finds what is known of a mailbox that the store has.
+func (m *mailboxes) box(name string) *box {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.boxLocked(name)
+}
+
+func (m *mailboxes) boxLocked(name string) *box {
+	b := m.boxes[name]
+	if b == nil {
+		b = &box{}
+		if row, ok := m.d.Store.Mailbox(name); ok {
+			b.idle = readRest(row).Idle
+		}
+		m.boxes[name] = b
+	}
+	return b
+}
+
+func (m *mailboxes) position(n uint64) edge.Position {
+	return edge.Position{Epoch: m.d.Store.Epoch(), N: n}
+}
+
+func (m *mailboxes) answer(row queue.Mailbox, r boxRest, b *box) boxAnswer {
+	return boxAnswer{row.Name, r.Names, r.Rings, r.Keep, m.position(row.N).String(), r.Made, float64(b.idle) * idleStep.Hours() / 24}
+}
+
+// open gives a mailbox to someone who may change it, locked.
+func (m *mailboxes) open(name string, who principal) (*box, queue.Mailbox, boxRest, error) {
+	if _, ok := m.d.Store.Mailbox(name); !ok {
+		return nil, queue.Mailbox{}, boxRest{}, notFound("there is no mailbox %q", name)
+	}
+	b := m.box(name)
+	b.mu.Lock()
+	row, ok := m.d.Store.Mailbox(name)
+	if !ok {
+		b.mu.Unlock()
+		return nil, row, boxRest{}, notFound("there is no mailbox %q", name)
+	}
+	r := readRest(row)
+	if err := mayChange(name, r, who); err != nil {
+		b.mu.Unlock()
+		return nil, row, r, err
+	}
+	return b, row, r, nil
+}
+
+// mayChange keeps keys that are bounded to names to the mailboxes they made.
+func mayChange(name string, r boxRest, who principal) error {
+	if who.names != nil && r.Owner != who.name {
+		return forbidden("the key %q is bounded to names, and mailbox %q is not its own", who.name, name)
+	}
+	return nil
+}
+
+// run stores the config's mailboxes and drops idle ones, until ctx is done.
+func (m *mailboxes) run(ctx context.Context, log *slog.Logger) {
+	if err := m.adopt(ctx); err != nil && ctx.Err() == nil {
+		log.Error("store the mailboxes of the config", "err", err)
+	}
+	t := time.NewTicker(idleStep)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if err := m.sweep(ctx); err != nil && ctx.Err() == nil {
+				log.Error("drop idle mailboxes", "err", err)
+			}
+		}
+	}
+}
+
+// adopt makes the store's mailboxes what the config says. One that has left the
+// config becomes a client's, and goes when nobody uses it.
+func (m *mailboxes) adopt(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var rows []queue.Row
+	for _, g := range m.given {
+		n := m.d.Store.NextN() - 1
+		if row, ok := m.d.Store.Mailbox(g.Name); ok {
+			n = row.N
+		}
+		row, err := boxRow(g.Name, n, boxRest{Names: g.Names, Rings: g.Rings, Keep: g.Keep, Made: madeByConfig})
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	for _, row := range m.d.Store.Mailboxes() {
+		r := readRest(row)
+		if r.Made != madeByConfig || slices.ContainsFunc(m.given, func(g Mailbox) bool { return g.Name == row.Name }) {
+			continue
+		}
+		r.Made = madeByAPI
+		row, err := boxRow(row.Name, row.N, r)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return m.d.Pump.Commit(ctx, rows...)
+}
+
+// sweep counts a step of idleness for each mailbox that was not used in it.
+func (m *mailboxes) sweep(ctx context.Context) error {
+	var rows []queue.Row
+	for _, row := range m.d.Store.Mailboxes() {
+		r := readRest(row)
+		if r.Made == madeByConfig {
+			continue
+		}
+		b := m.box(row.Name)
+		b.mu.Lock()
+		b.idle++
+		if b.used {
+			b.idle, b.used = 0, false
+		}
+		idle := b.idle
+		b.mu.Unlock()
+		if idle >= idleMost {
+			rows = append(rows, queue.DropMailboxRow(row.Name))
+			continue
+		}
+		if idle/idleSave == r.Idle/idleSave {
+			continue
+		}
+		r.Idle = idle
+		saved, err := boxRow(row.Name, row.N, r)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, saved)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return m.d.Pump.Commit(ctx, rows...)
+}
