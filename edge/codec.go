@@ -96,7 +96,10 @@ func (o *Origin) append(dst []byte) []byte {
 // DecodePayload sets kind, name, from, cause, origin and data of e from b, and
 // leaves the rest of it. Data shares b's memory. Where e's texts are the same
 // already they are kept, which saves a reader of many events the copies.
-func DecodePayload(b []byte, e *Event) error {
+func DecodePayload(b []byte, e *Event) error { return decodePayload(b, e, nil) }
+
+// decodePayload takes the texts that it has to copy from in, which may be nil.
+func decodePayload(b []byte, e *Event, in *interner) error {
 	if len(b) < 2+checksumSize {
 		return errPayload
 	}
@@ -110,14 +113,14 @@ func DecodePayload(b []byte, e *Event) error {
 	r := payloadReader{rest: body[2:]}
 	flags := body[1]
 	if code := flags & kindMask; code == 0 {
-		keep((*string)(&e.Kind), r.text())
+		keep((*string)(&e.Kind), r.text(), in)
 	} else if int(code) < len(kindCodes) {
 		e.Kind = kindCodes[code]
 	} else {
 		r.bad = true
 	}
-	keep(&e.Name, r.text())
-	keep(&e.From, r.text())
+	keep(&e.Name, r.text(), in)
+	keep(&e.From, r.text(), in)
 	e.Cause, e.Origin = "", nil
 	switch {
 	case flags&hasCause != 0 && flags&hasText != 0, flags&0x80 != 0:
@@ -139,10 +142,25 @@ func DecodePayload(b []byte, e *Event) error {
 }
 
 // keep sets s to b without a copy where it is that already.
-func keep(s *string, b []byte) {
+func keep(s *string, b []byte, in *interner) {
+	if *s != string(b) {
+		*s = in.text(b)
+	}
+}
+
+// interner remembers a few short texts, so that events that share them don't
+// each copy them. A nil one remembers nothing.
+type interner [64]string
+
+func (in *interner) text(b []byte) string {
+	if in == nil || len(b) == 0 || len(b) > 64 {
+		return string(b)
+	}
+	s := &in[(uint(len(b))+uint(b[0])*3+uint(b[len(b)/2])*5+uint(b[len(b)-1])*7)%uint(len(in))]
 	if *s != string(b) {
 		*s = string(b)
 	}
+	return *s
 }
 
 // payloadReader takes fields off rest; bad stays true after the first that is
