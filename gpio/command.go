@@ -1,0 +1,189 @@
+package gpio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fieldpost/edge"
+)
+
+// storeWithin is the longest that a command waits to be stored. An output obeys
+// before that, so a full disk delays the answer and not the act.
+const storeWithin = 5 * time.Second
+
+// Command does what cmd asks, on the caller's goroutine, and waits until that
+// is stored. A given id acts once; its repeat returns what it did. The outcome
+// says more than the error, which wraps edge.ErrNoDevice, ErrBadValue,
+// ErrRefused or ErrAbsent. Where it acted and could not be stored in time, Why
+// says so and the error is nil.
+func (s *Source) Command(ctx context.Context, cmd edge.Command) (edge.Outcome, error) {
+	given := cmd.ID != ""
+	r, err := s.accept(&cmd)
+	if err != nil {
+		return refusal(cmd, err), err
+	}
+	if !given {
+		out, told, err := s.act(r, cmd, nil, nil)
+		out, _ = stored(ctx, out, told)
+		return out, err
+	}
+	slot, earlier, err := s.commands.begin(ctx, cmd)
+	switch {
+	case err != nil:
+		return refusal(cmd, err), err
+	case earlier != nil:
+		return *earlier, nil
+	}
+	out, told, err := s.once(ctx, r, cmd, slot)
+	out, durable := stored(ctx, out, told)
+	slot.end(durable)
+	return out, err
+}
+
+// once acts for an id that never acted before. What would act differently the
+// second time is recorded first.
+func (s *Source) once(ctx context.Context, r *runner, cmd edge.Command, slot *commandSlot) (edge.Outcome, *Told, error) {
+	if cmd.Verb == "toggle" || cmd.Verb == "pulse" {
+		if err := s.judge(r, cmd); err != nil {
+			return s.refuse(r, cmd, nil, slot, err)
+		}
+		if err := slot.record(ctx, s.opt.Pump); err != nil {
+			return refusal(cmd, err), nil, err
+		}
+	}
+	return s.act(r, cmd, nil, slot)
+}
+
+// React does what cmd asks and waits for nothing: it is for rules, from inside
+// the Pump's reaction to an event. cause is the ticket of that event. The id is
+// not remembered, since a rule does not ask twice.
+func (s *Source) React(cmd edge.Command, cause *edge.Ticket) (edge.Outcome, error) {
+	r, err := s.accept(&cmd)
+	if err != nil {
+		return refusal(cmd, err), err
+	}
+	out, _, err := s.act(r, cmd, cause, nil)
+	return out, err
+}
+
+// accept finds the device and refuses what can never be a command of it. Such a
+// command is the caller's mistake and leaves no event.
+func (s *Source) accept(cmd *edge.Command) (*runner, error) {
+	r, ok := s.byName[cmd.Device]
+	if !ok {
+		return nil, fmt.Errorf("device %q: %w", cmd.Device, edge.ErrNoDevice)
+	}
+	c, ok := r.dev.(Commander)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s is a %s and takes no commands", edge.ErrBadValue, cmd.Device, r.spec.Driver)
+	}
+	if verbs := c.Verbs(); !slices.Contains(verbs, cmd.Verb) {
+		return nil, fmt.Errorf("%w: %s takes %s, not %q", edge.ErrBadValue, cmd.Device, strings.Join(verbs, ", "), cmd.Verb)
+	}
+	if len(cmd.ID) > maxCommandID || strings.ContainsFunc(cmd.ID, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return nil, fmt.Errorf("%w: an id has at most %d bytes and no control characters", edge.ErrBadValue, maxCommandID)
+	}
+	if cmd.ID == "" {
+		cmd.ID = randomID()
+	}
+	if cmd.From == "" {
+		cmd.From = "system:agent"
+	}
+	return r, nil
+}
+
+// judge refuses what the time or the device's config forbids.
+func (s *Source) judge(r *runner, cmd edge.Command) error {
+	if cmd.Remote && !r.dev.(Commander).Remote() {
+		return fmt.Errorf("%w: %s takes no commands from upstream; its config would say remote: true", edge.ErrRefused, cmd.Device)
+	}
+	if cmd.Expires.IsZero() {
+		return nil
+	}
+	now, _, _ := s.opt.Clock.Time(s.opt.Clock.Stamp())
+	if state, _ := s.opt.Clock.State(); state != edge.Synced {
+		return fmt.Errorf("%w: it expires at %s and this board's clock is not synchronised", edge.ErrRefused, cmd.Expires.UTC().Format(time.RFC3339))
+	}
+	if now.After(cmd.Expires) {
+		return fmt.Errorf("%w: it expired at %s", edge.ErrRefused, cmd.Expires.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// act judges, acts and tells what came of it. slot is set where the id has to be
+// remembered.
+func (s *Source) act(r *runner, cmd edge.Command, cause *edge.Ticket, slot *commandSlot) (edge.Outcome, *Told, error) {
+	if err := s.judge(r, cmd); err != nil {
+		return s.refuse(r, cmd, cause, slot, err)
+	}
+	var out edge.Outcome
+	res, err := r.dev.(Commander).Do(Action{Verb: cmd.Verb, Value: cmd.Value, If: cmd.If, Tell: func(res Result) Report {
+		out = edge.Outcome{ID: cmd.ID, Device: cmd.Device, Verb: cmd.Verb, Done: true, Value: res.Value, State: res.State}
+		rep := commandReport(cmd, out, cause)
+		if slot != nil {
+			rep.rows = slot.finish(out)
+		}
+		return rep
+	}})
+	r.out.Flush()
+	if err != nil {
+		return s.refuse(r, cmd, cause, slot, err)
+	}
+	return out, res.Told, nil
+}
+
+// refuse tells that a command did nothing, and why. A mistake of the caller's
+// leaves no event. An id that was recorded stays used.
+func (s *Source) refuse(r *runner, cmd edge.Command, cause *edge.Ticket, slot *commandSlot, err error) (edge.Outcome, *Told, error) {
+	out := refusal(cmd, err)
+	recorded := slot != nil && slot.recorded()
+	if errors.Is(err, edge.ErrBadValue) && !recorded {
+		return out, nil, err
+	}
+	rep := commandReport(cmd, out, cause)
+	if recorded {
+		rep.rows = slot.finish(out)
+	}
+	return out, r.out.Emit(rep), err
+}
+
+// refusal is the outcome of a command that did nothing.
+func refusal(cmd edge.Command, err error) edge.Outcome {
+	return edge.Outcome{ID: cmd.ID, Device: cmd.Device, Verb: cmd.Verb, Why: err.Error()}
+}
+
+// commandReport is the event that tells a command and what came of it.
+func commandReport(cmd edge.Command, out edge.Outcome, cause *edge.Ticket) Report {
+	more := []Field{{"id", quote(cmd.ID)}, {"verb", quote(cmd.Verb)}, {"done", boolean(out.Done)}}
+	if json.Valid(cmd.Value) {
+		more = append(more, Field{"asked", cmd.Value})
+	}
+	if out.Why != "" {
+		more = append(more, Field{"why", quote(out.Why)})
+	}
+	return Report{Kind: edge.Acted, Value: out.Value, State: out.State, More: more, from: cmd.From, causeID: cmd.Cause, cause: cause}
+}
+
+// stored waits until the event of a command is stored, and fills in its id. It
+// reports whether it is.
+func stored(ctx context.Context, out edge.Outcome, told *Told) (edge.Outcome, bool) {
+	if told == nil {
+		return out, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
+	defer cancel()
+	ev, err := told.wait(ctx)
+	if err == nil {
+		out.Event = ev.ID()
+		return out, true
+	}
+	if out.Done {
+		out.Why = "it acted, and that is not stored yet: " + err.Error()
+	}
+	return out, false
+}

@@ -1,0 +1,232 @@
+package gpio
+
+import (
+	"context"
+	"time"
+
+	"fieldpost/edge"
+)
+
+// DigitalIn is the config of a digital_in: a switch, a door contact, a float.
+type DigitalIn struct {
+	Pin       edge.Pin      `mapstructure:"digital_in"`
+	Pull      Pull          `mapstructure:"pull"`
+	Debounce  edge.Duration `mapstructure:"debounce"`
+	ActiveLow bool          `mapstructure:"active_low"`
+	States    States        `mapstructure:"states"`
+}
+
+// After edges the level is read once it was quiet for settleAfter; a level that
+// no edge told of is believed if none comes within missWithin either.
+const (
+	settleAfter = 100 * time.Millisecond
+	missWithin  = 50 * time.Millisecond
+)
+
+func digitalInDriver() Driver {
+	return Driver{
+		Name: "digital_in",
+		Doc: "A line that is on or off: a switch, a door contact, a float. Each change becomes an event with the kernel's time. " +
+			"pull: up, down, off or none (as it is). debounce: the kernel reports a level once it has been stable that long, stamped then. " +
+			"active_low: on means a low voltage. states: words for on and off. Edges that the kernel had to drop become a loss event.",
+		Example: "door: {digital_in: GPIO17, pull: up, debounce: 30ms, active_low: true, states: {on: closed, off: open}}",
+		Config:  func() any { return &DigitalIn{States: States{On: "on", Off: "off"}} },
+		New: func(env Env, v any) (Device, error) {
+			cfg, err := options[DigitalIn](v)
+			if err != nil {
+				return nil, err
+			}
+			line := LineConfig{Park: env.Name, ActiveLow: cfg.ActiveLow, Bias: Bias(cfg.Pull), Edges: Both, Debounce: cfg.Debounce.D()}
+			return &digitalIn{env: env, cfg: *cfg, line: line}, line.check()
+		},
+	}
+}
+
+// digitalIn is the device. It keeps nothing between runs but its row.
+type digitalIn struct {
+	env  Env
+	cfg  DigitalIn
+	line LineConfig
+}
+
+var _ Device = (*digitalIn)(nil)
+
+// inputRow is a digital_in's durable state.
+type inputRow struct {
+	Value     bool   `json:"value"`                // the level that was told last
+	Request   string `json:"request,omitempty"`    // the request that the number is of
+	LineSeqno uint32 `json:"line_seqno,omitempty"` // the last edge that was told
+}
+
+// Pins is the one line.
+func (d *digitalIn) Pins() []edge.Pin { return []edge.Pin{d.cfg.Pin} }
+
+// Run follows the line until ctx is done, then parks it: the kernel goes on
+// queueing edges for the next owner.
+func (d *digitalIn) Run(ctx context.Context, out *Outlet) error {
+	line, err := d.env.Line(d.cfg.Pin, d.line)
+	if err != nil {
+		return err
+	}
+	f := follower{states: d.cfg.States, line: line, out: out}
+	if err = f.begin(); err == nil {
+		out.Ready()
+		err = f.follow(ctx)
+	}
+	if perr := line.Park(); err == nil {
+		err = perr
+	}
+	return err
+}
+
+// follower turns the edges of one line request into reports.
+type follower struct {
+	states States
+	line   Line
+	out    *Outlet
+	row    inputRow // what was told last
+}
+
+// begin tells what happened before and the level now, where it is news.
+func (f *follower) begin() error {
+	var old inputRow
+	had := f.out.Stored(&old)
+	adopted := had && old.Request != "" && old.Request == f.line.ID()
+	f.row = inputRow{Value: old.Value, Request: f.line.ID()}
+	level, err := f.line.Level()
+	if err != nil {
+		return err
+	}
+	waiting, err := f.drain()
+	if err != nil {
+		return err
+	}
+	if adopted {
+		f.row.LineSeqno = old.LineSeqno
+	} else {
+		// Edges that wait already say what the level was before them.
+		var mono int64
+		if len(waiting) > 0 {
+			level, mono = !waiting[0].Rising, waiting[0].Mono
+		}
+		if !had || level != old.Value {
+			f.tell(level, mono, !f.line.Kernel())
+		}
+	}
+	for _, e := range waiting {
+		f.edge(e)
+	}
+	f.out.Show(boolean(f.row.Value), f.states.of(f.row.Value), "")
+	return nil
+}
+
+// drain takes the edges that wait, at most a queue full.
+func (f *follower) drain() (es []Edge, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for len(es) < MaxBuffer {
+		e, err := f.line.NextEdge(ctx)
+		if ctx.Err() != nil && err == ctx.Err() {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}
+
+// follow tells each edge. When it is quiet again it compares the level, so that
+// the final one is told whatever happened to its edge.
+func (f *follower) follow(ctx context.Context) error {
+	for settled, after := false, 0; ; {
+		e, err := f.next(ctx, settled)
+		switch {
+		case err == nil:
+			f.edge(e)
+			settled = false
+		case ctx.Err() != nil:
+			return nil
+		case err == context.DeadlineExceeded:
+			if err := f.compare(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+			settled = true
+		default:
+			return err
+		}
+		// A line that never rests must not hold up the stop.
+		if ctx.Err() != nil {
+			if after++; after > MaxBuffer {
+				return nil
+			}
+		}
+	}
+}
+
+// next waits for an edge; while the level is not settled, for settleAfter only.
+func (f *follower) next(ctx context.Context, settled bool) (Edge, error) {
+	if settled || !f.line.Kernel() {
+		return f.line.NextEdge(ctx)
+	}
+	return f.within(ctx, settleAfter)
+}
+
+// within waits for an edge for d.
+func (f *follower) within(ctx context.Context, d time.Duration) (Edge, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f.line.NextEdge(ctx)
+}
+
+// compare reads the level and tells it where no edge did.
+func (f *follower) compare(ctx context.Context) error {
+	level, err := f.line.Level()
+	if err != nil || level == f.row.Value {
+		return err
+	}
+	e, err := f.within(ctx, missWithin) // it may have changed just now
+	switch {
+	case err == nil:
+		f.edge(e)
+		return nil
+	case err != context.DeadlineExceeded:
+		return err
+	}
+	if level, err = f.line.Level(); err != nil || level == f.row.Value {
+		return err
+	}
+	f.lose(1, "missed")
+	f.tell(level, 0, true)
+	return nil
+}
+
+// edge tells an edge, and before it what was lost: a hole in line_seqno, or an
+// edge that never reached the queue and shows as the same edge twice.
+func (f *follower) edge(e Edge) {
+	lost := e.LineSeqno - f.row.LineSeqno - 1 // wraps as the kernel's number does
+	switch {
+	case e.LineSeqno != 0 && lost > 0:
+		f.lose(uint64(lost), "overflow")
+	case e.Rising == f.row.Value:
+		f.lose(1, "repeat")
+	}
+	f.row.LineSeqno = e.LineSeqno
+	f.tell(e.Rising, e.Mono, e.ByAgent)
+}
+
+// lose tells a loss.
+func (f *follower) lose(count uint64, cause string) {
+	f.out.Emit(Report{Kind: edge.Loss, Count: count, More: []Field{{"cause", quote(cause)}}})
+}
+
+// tell tells a level.
+func (f *follower) tell(level bool, mono int64, byAgent bool) {
+	f.row.Value = level
+	r := Report{Mono: mono, Value: boolean(level), State: f.states.of(level), Store: f.row}
+	if byAgent {
+		r.More = []Field{{"stamp", quote("agent")}}
+	}
+	f.out.Emit(r)
+}

@@ -1,0 +1,271 @@
+package gpio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"fieldpost/edge"
+	"fieldpost/queue"
+)
+
+// DigitalOut is the config of a digital_out: a relay, a pump, a lamp.
+type DigitalOut struct {
+	Pin       edge.Pin      `mapstructure:"digital_out"`
+	ActiveLow bool          `mapstructure:"active_low"`
+	Boot      Rest          `mapstructure:"boot"`
+	Stop      Rest          `mapstructure:"stop"`
+	MaxOn     edge.Duration `mapstructure:"max_on"`
+	States    States        `mapstructure:"states"`
+	Remote    bool          `mapstructure:"remote"`
+}
+
+func digitalOutDriver() Driver {
+	return Driver{
+		Name: "digital_out",
+		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
+			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last). " +
+			"max_on: it goes off by itself after so long; a repeated on does not prolong it. active_low: on means a low voltage. " +
+			"remote: commands from upstream are allowed.",
+		Example: "pump: {digital_out: GPIO27, boot: off, stop: off, max_on: 10m, remote: true}",
+		Config: func() any {
+			return &DigitalOut{Boot: RestOff, Stop: RestOff, States: States{On: "on", Off: "off"}}
+		},
+		New: func(env Env, v any) (Device, error) {
+			cfg, err := options[DigitalOut](v)
+			if err != nil {
+				return nil, err
+			}
+			if cfg.MaxOn < 0 {
+				return nil, fmt.Errorf("max_on is %s: it must not be negative", cfg.MaxOn)
+			}
+			return &output{env: env, cfg: *cfg, wake: make(chan struct{}, 1)}, nil
+		},
+	}
+}
+
+// output is the device. Its loop and its commands share it.
+type output struct {
+	env  Env
+	cfg  DigitalOut
+	wake chan struct{} // a token: the deadline is another
+
+	mu      sync.Mutex // guards the rest; held over an ioctl, never over Flush
+	out     *Outlet
+	line    Line // nil while it is not running
+	row     outputRow
+	ends    int64 // when it goes off by itself, on CLOCK_MONOTONIC; 0: never
+	told    *Told // the change that turned it on
+	started bool  // it ran before in this process
+}
+
+var _ Commander = (*output)(nil)
+
+// outputRow is a digital_out's durable state.
+type outputRow struct {
+	Value bool          `json:"value"` // the level that was told last
+	Want  bool          `json:"want"`  // what was commanded last, for boot: last
+	Since queue.Stamp   `json:"since"` // when it went on
+	For   time.Duration `json:"for"`   // how long after Since it goes off by itself; 0: never
+	Why   string        `json:"why,omitempty"`
+}
+
+// Pins is the one line.
+func (d *output) Pins() []edge.Pin { return []edge.Pin{d.cfg.Pin} }
+
+// Verbs are its commands.
+func (d *output) Verbs() []string {
+	return slices.Clone([]string{"on", "off", "toggle", "pulse", "set"})
+}
+
+// Remote reports whether upstream may command it.
+func (d *output) Remote() bool { return d.cfg.Remote }
+
+// Run holds the line until ctx is done, turns it off at its deadline, and at the
+// end leaves it as stop says.
+func (d *output) Run(ctx context.Context, out *Outlet) error {
+	if err := d.begin(out); err != nil {
+		return err
+	}
+	out.Flush()
+	out.Ready()
+	err := d.watch(ctx)
+	d.mu.Lock()
+	if serr := d.rest(err == nil); err == nil {
+		err = serr
+	}
+	d.mu.Unlock()
+	out.Flush()
+	return err
+}
+
+// begin requests the line at the level that it is to have. A deadline from
+// before comes first.
+func (d *output) begin(out *Outlet) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	had := out.Stored(&d.row)
+	d.out = out
+	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: d.initial(had), Park: d.park()})
+	if err != nil {
+		return err
+	}
+	// A parked line keeps its level, whatever was asked for.
+	level, err := line.Level()
+	if err == nil && level && d.overdue() {
+		level = false
+		_, err = line.Set(false)
+	}
+	if err != nil {
+		return errors.Join(err, line.Close())
+	}
+	d.line, d.started = line, true
+	now := d.env.Clock.Stamp()
+	on := d.row.Value && level && !d.overdue() // it was on before, and is
+	before := d.row.Value
+	d.row.Value = level
+	if !level || !on {
+		d.clear(now)
+	}
+	if level && !on && d.cfg.MaxOn > 0 {
+		d.row.For, d.row.Why = d.cfg.MaxOn.D(), "max_on"
+	}
+	d.arm(now)
+	if !had || before != level {
+		d.told = d.tell(now.Mono, nil, "")
+	} else {
+		out.Show(boolean(level), d.cfg.States.of(level), "")
+	}
+	return nil
+}
+
+// initial is the level to request.
+func (d *output) initial(had bool) Initial {
+	boot := d.cfg.Boot
+	if d.started {
+		boot = RestLast // the agent runs on: this is no boot
+	}
+	want := boot == RestOn || boot == RestLast && had && d.row.Want
+	switch {
+	case d.overdue():
+		return Low
+	case boot == RestHold:
+		return Keep
+	case want:
+		return High
+	}
+	return Low
+}
+
+// park names the request where it may outlive the process.
+func (d *output) park() string {
+	if d.cfg.Stop == RestHold && d.cfg.MaxOn == 0 {
+		return d.env.Name
+	}
+	return ""
+}
+
+// overdue reports whether it was to be off by now, as far as can be proven.
+func (d *output) overdue() bool {
+	return d.row.Value && d.row.For > 0 && d.env.Clock.Age(d.row.Since) >= d.row.For
+}
+
+// clear forgets the deadline and when it went on.
+func (d *output) clear(now queue.Stamp) { d.row.Since, d.row.For, d.row.Why = now, 0, "" }
+
+// arm sets the deadline from the row.
+func (d *output) arm(now queue.Stamp) {
+	d.ends = 0
+	if d.row.Value && d.row.For > 0 {
+		d.ends = now.Mono + int64(d.row.For-d.env.Clock.Age(d.row.Since))
+		d.ends = max(d.ends, 1)
+	}
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch waits for deadlines until ctx is done.
+func (d *output) watch(ctx context.Context) error {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		d.mu.Lock()
+		err := d.deadline()
+		left := time.Duration(d.ends - d.env.Clock.Stamp().Mono)
+		if d.ends == 0 {
+			left = time.Hour // anything: wake tells when there is one
+		}
+		d.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		d.out.Flush()
+		t.Reset(max(left, 0))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case <-t.C:
+		}
+	}
+}
+
+// deadline turns it off where its time is over. The caller holds d.mu.
+func (d *output) deadline() error {
+	now := d.env.Clock.Stamp()
+	if d.ends == 0 || now.Mono < d.ends {
+		return nil
+	}
+	mono, err := d.line.Set(false)
+	if err != nil {
+		return err
+	}
+	why := d.row.Why
+	d.row.Value, d.row.Want = false, false
+	d.clear(now)
+	d.ends = 0
+	d.tell(mono, d.told, why)
+	return nil
+}
+
+// rest leaves the line as stop says; what ends by itself later must end now.
+// The caller holds d.mu.
+func (d *output) rest(clean bool) error {
+	line := d.line
+	d.line = nil
+	if !clean {
+		return line.Close()
+	}
+	level := d.row.Value
+	switch {
+	case d.cfg.Stop == RestOff || d.ends != 0:
+		level = false
+	case d.cfg.Stop == RestOn:
+		level = true
+	}
+	if level != d.row.Value {
+		mono, err := line.Set(level)
+		if err != nil {
+			return errors.Join(err, line.Close())
+		}
+		d.row.Value = level
+		d.clear(d.env.Clock.Stamp())
+		d.tell(mono, nil, "stop")
+	}
+	d.ends = 0
+	return line.Park()
+}
+
+// tell queues the level. The caller holds d.mu.
+func (d *output) tell(mono int64, cause *Told, why string) *Told {
+	r := Report{Mono: mono, Value: boolean(d.row.Value), State: d.cfg.States.of(d.row.Value), Cause: cause, Store: d.row}
+	if why != "" {
+		r.More = []Field{{"why", quote(why)}}
+	}
+	return d.out.Queue(r)
+}

@@ -1,0 +1,42 @@
+// Package gpio is the physical world: devices on lines of the 40-pin header and
+// what else a board can read. It is the top of the picture of DESIGN.md: what
+// happens out there goes down into edge.Pump, and commands come up to outputs.
+//
+//	periph's registry          gpioreg.ByName("GPIO17"), or a test's lookup
+//	     |  unwrapped (RealPin), asked for a Line
+//	     v
+//	Line                       one request of one line: config, level, edges
+//	     |  one goroutine a device
+//	     v
+//	Device.Run                 digital_in, digital_out, counter, cpu, sim
+//	     |  Outlet: keeps the order, remembers the value for the status
+//	     v
+//	Pump.EmitWith              reacts first, then queues; never blocks on a disk
+//
+//	Source.Command ----------> Commander.Do       on the caller's goroutine
+//
+// # Concepts
+//
+// A Chip hands out lines: the simulated board here, the kernel's character
+// device on a real one. Both register the same pins in periph's registry, in
+// the slot ioctl-gpio, so stock periph devices run on them too.
+//
+// A Line is what the kernel calls a line request: direction, bias, debounce,
+// edges, the polarity and, for an output, the level, all set in one step. It
+// may be parked: its owner lets go, the request lives on and whoever asks for
+// it by the same name goes on with its queue and its numbers.
+//
+// An Edge has the time and the two sequence numbers that the kernel gave it. A
+// hole in line_seqno, or the same edge twice, is a loss and is told as one. A
+// pin of some other periph driver has none of that: its edges are waited for in
+// finite slices, and are marked as stamped by the agent.
+//
+// A Driver is one file and one row of Drivers: a config struct, a doc, an
+// example and a way to make a Device. A Device keeps what it must not forget (the
+// last level, the last line_seqno, a total) in a row that is flushed together
+// with the event that tells it.
+//
+// The Source runs each device alone, with its own retries and status: a part
+// that is missing is absent, a part that fails is failed, and its neighbours
+// never notice.
+package gpio

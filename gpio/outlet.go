@@ -1,0 +1,242 @@
+package gpio
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"fieldpost/edge"
+	"fieldpost/queue"
+)
+
+// stateTable holds the devices' durable states, by driver and name.
+const stateTable = "outputs"
+
+// Outlet is where a device's reports leave. It keeps their order, also where
+// the loop and commands report at once: who finds it idle emits all that waits,
+// and everybody else's Queue and Flush return at once. So a rule that reacts to
+// a device's report may command the same device again.
+type Outlet struct {
+	spec  Spec
+	pump  emitter
+	rows  rows
+	clock Clock
+
+	mu       sync.Mutex
+	queue    []queued
+	emitting bool
+	stored   []byte // the newest durable state, stored or on its way
+	status   status
+}
+
+// queued is a report that waits to be emitted.
+type queued struct {
+	event edge.Event
+	from  *Told        // its cause, or
+	cause *edge.Ticket // its cause
+	rows  []queue.Row
+	told  *Told
+}
+
+// Told is a report that was queued: another can name it as its cause.
+type Told struct {
+	emitted chan struct{} // closed when ticket is set
+	ticket  *edge.Ticket
+}
+
+// Ticket waits until the report was emitted, which no disk holds up.
+func (t *Told) Ticket() *edge.Ticket {
+	<-t.emitted
+	return t.ticket
+}
+
+// wait waits until the event is stored and gives it.
+func (t *Told) wait(ctx context.Context) (edge.Event, error) {
+	select {
+	case <-t.emitted:
+	case <-ctx.Done():
+		return edge.Event{}, ctx.Err()
+	}
+	select {
+	case <-t.ticket.Done():
+		return t.ticket.Event()
+	case <-ctx.Done():
+		return edge.Event{}, ctx.Err()
+	}
+}
+
+// event is the stored event, false while it is not stored.
+func (t *Told) event() (edge.Event, bool) {
+	select {
+	case <-t.emitted:
+	default:
+		return edge.Event{}, false
+	}
+	select {
+	case <-t.ticket.Done():
+		ev, err := t.ticket.Event()
+		return ev, err == nil
+	default:
+		return edge.Event{}, false
+	}
+}
+
+// status is what is known of a running device. The outlet's mutex guards it.
+type status struct {
+	status   string // starting, ok, absent, failed
+	err      error
+	restarts uint64
+	lost     uint64
+	value    json.RawMessage
+	state    string
+	unit     string
+	since    *queue.Stamp
+	told     *Told // the report that gave the value
+}
+
+// Emit hands on a report: Queue and Flush.
+func (o *Outlet) Emit(r Report) *Told {
+	t := o.Queue(r)
+	o.Flush()
+	return t
+}
+
+// Queue gives a report its place in the order. It may be called under the
+// device's own lock; Flush may not.
+func (o *Outlet) Queue(r Report) *Told {
+	if r.Kind == "" {
+		r.Kind = edge.Change
+	}
+	if r.from == "" {
+		r.from = "device:" + o.spec.Name
+	}
+	stamp := o.clock.Stamp()
+	if r.Mono == 0 {
+		r.Mono = stamp.Mono
+	}
+	stamp.Mono = r.Mono
+	q := queued{
+		event: edge.Event{Ring: o.spec.Ring, Name: o.spec.Name, Kind: r.Kind, Mono: r.Mono, From: r.from, Cause: r.causeID, Data: r.data()},
+		from:  r.Cause, cause: r.cause, rows: r.rows, told: &Told{emitted: make(chan struct{})},
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r.Store != nil {
+		if b, err := json.Marshal(r.Store); err == nil {
+			o.stored = b
+			q.rows = append(q.rows, queue.Row{Table: stateTable, Key: o.key(), Value: b})
+		}
+	}
+	switch r.Kind {
+	case edge.Loss:
+		o.status.lost += r.Count
+	case edge.Change, edge.Sample:
+		o.status.value, o.status.state, o.status.unit = r.Value, r.State, r.Unit
+		o.status.since, o.status.told = &stamp, q.told
+	}
+	o.queue = append(o.queue, q)
+	return q.told
+}
+
+// Flush emits what was queued, in order. It never blocks on a disk.
+func (o *Outlet) Flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.emitting {
+		return
+	}
+	o.emitting = true
+	defer func() { o.emitting = false }()
+	for len(o.queue) > 0 {
+		q := o.queue[0]
+		o.queue = o.queue[1:]
+		o.emit(q)
+	}
+	o.queue = nil
+}
+
+// emit hands one report to the Pump without the lock, since the Pump reacts
+// before it queues.
+func (o *Outlet) emit(q queued) {
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	if q.from != nil {
+		q.cause = q.from.Ticket()
+	}
+	q.told.ticket = o.pump.EmitWith(q.event, q.cause, q.rows...)
+	close(q.told.emitted)
+}
+
+// Ready says that the hardware is there and works.
+func (o *Outlet) Ready() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status.status, o.status.err = "ok", nil
+}
+
+// Doubt says what is wrong with a device that goes on; nil takes it back.
+func (o *Outlet) Doubt(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status.err = err
+}
+
+// Show sets the value that the status shows where it needs no report, since it
+// is the one that was reported last.
+func (o *Outlet) Show(value json.RawMessage, state, unit string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status.value, o.status.state, o.status.unit = value, state, unit
+}
+
+// Stored decodes the device's durable state; false where there is none that it
+// can read.
+func (o *Outlet) Stored(into any) bool {
+	o.mu.Lock()
+	b := o.stored
+	o.mu.Unlock()
+	if b == nil {
+		var ok bool
+		if b, ok = o.rows.Get(stateTable, o.key()); !ok {
+			return false
+		}
+	}
+	return json.Unmarshal(b, into) == nil
+}
+
+// key names the device's row: another driver under the same name has its own.
+func (o *Outlet) key() string { return o.spec.Driver + "/" + o.spec.Name }
+
+// fail notes why the device stopped.
+func (o *Outlet) fail(how string, err error) (changed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	changed = o.status.status != how || o.status.err == nil || o.status.err.Error() != err.Error()
+	o.status.status, o.status.err = how, err
+	o.status.restarts++
+	return changed
+}
+
+// device is the status as others see it.
+func (o *Outlet) device() edge.DeviceStatus {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := &o.status
+	d := edge.DeviceStatus{Name: o.spec.Name, Driver: o.spec.Driver, Label: o.spec.Label, Room: o.spec.Room, Tags: o.spec.Tags,
+		Ring: o.spec.Ring, At: o.spec.At, Status: s.status, Restarts: s.restarts, Lost: s.lost, Value: s.value, State: s.state, Unit: s.unit}
+	if s.err != nil {
+		d.Error = s.err.Error()
+	}
+	if s.since != nil {
+		t, _, _ := o.clock.Time(*s.since)
+		d.Since = new(time.Time)
+		*d.Since = t
+	}
+	if s.told != nil {
+		if ev, ok := s.told.event(); ok {
+			d.Event = ev.ID()
+		}
+	}
+	return d
+}

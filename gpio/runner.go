@@ -1,0 +1,92 @@
+package gpio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"fieldpost/edge"
+)
+
+// A device that stopped is tried again after firstWait, then each time after
+// twice as long, up to lastWait. One that ran for stable begins anew.
+const (
+	firstWait = time.Second
+	lastWait  = time.Minute
+	stable    = time.Minute
+)
+
+// runner runs one device, alone.
+type runner struct {
+	spec Spec
+	dev  Device
+	out  *Outlet
+	log  *slog.Logger
+}
+
+// run runs the device again and again until ctx is done.
+func (r *runner) run(ctx context.Context) {
+	for wait := firstWait; ; {
+		began := time.Now()
+		err := r.once(ctx)
+		if ctx.Err() != nil {
+			if err != nil {
+				r.log.Error("device stopped badly", "err", err)
+			}
+			return
+		}
+		if err == nil {
+			err = errors.New("it ended by itself")
+		}
+		how := "failed"
+		if errors.Is(err, edge.ErrAbsent) {
+			how = "absent"
+		}
+		if r.out.fail(how, err) {
+			r.log.Warn("device is "+how, "err", err)
+		}
+		if time.Since(began) >= stable {
+			wait = firstWait
+		}
+		pause(ctx, wait/2+rand.N(wait/2))
+		if ctx.Err() != nil {
+			return
+		}
+		wait = min(2*wait, lastWait)
+	}
+}
+
+// once runs the device; a panic is its failure, not the agent's.
+func (r *runner) once(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("device panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return r.dev.Run(ctx, r.out)
+}
+
+// pins are the lines of the device.
+func (r *runner) pins() []edge.Pin {
+	if h, ok := r.dev.(holder); ok {
+		return h.Pins()
+	}
+	return nil
+}
+
+// status is the device as others see it.
+func (r *runner) status() edge.DeviceStatus {
+	d := r.out.device()
+	for _, p := range r.pins() {
+		d.Pins = append(d.Pins, string(p))
+	}
+	if c, ok := r.dev.(Commander); ok {
+		d.Commands, d.Remote = c.Verbs(), c.Remote()
+	}
+	return d
+}

@@ -1,0 +1,82 @@
+package gpio
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"fieldpost/edge"
+)
+
+// reading is what a sensor said at one time.
+type reading struct {
+	value float64
+	more  []Field
+}
+
+// sampler reads a sensor on a schedule, and decides what is worth telling.
+type sampler struct {
+	Sampling
+	unit string
+	read func() (reading, error)
+
+	told    bool // something was told
+	bad     bool // the last that was told was not plausible
+	last    float64
+	lastAt  time.Time
+	dropped uint64 // readings that were not plausible
+}
+
+// run reads until ctx is done or a reading fails.
+func (s *sampler) run(ctx context.Context, out *Outlet) error {
+	tick := time.NewTicker(s.Every.D())
+	defer tick.Stop()
+	for {
+		r, err := s.read()
+		if err != nil {
+			return err
+		}
+		out.Ready()
+		s.judge(r, out)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// judge tells a reading where it is plausible and differs enough. The first of
+// a run of implausible ones is told as such, without a value that a chart would draw.
+func (s *sampler) judge(r reading, out *Outlet) {
+	if !(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0) {
+		s.dropped++
+		out.Doubt(fmt.Errorf("reading %v is outside %v to %v; %d such since the start", r.value, s.Accept.Min, s.Accept.Max, s.dropped))
+		if !s.bad || s.due() {
+			more := []Field{{"reading", quote(fmt.Sprint(r.value))}}
+			out.Emit(Report{Kind: edge.Sample, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})
+			s.told, s.bad, s.lastAt = true, true, time.Now()
+		}
+		return
+	}
+	if !s.worth(r.value) {
+		return
+	}
+	out.Emit(Report{Kind: edge.Sample, Value: number(r.value), Unit: s.unit, More: r.more})
+	s.told, s.bad, s.last, s.lastAt = true, false, r.value, time.Now()
+}
+
+// worth reports whether a plausible reading is to be told.
+func (s *sampler) worth(v float64) bool {
+	if s.Report == (Reporting{}) || !s.told || s.bad || s.due() {
+		return true
+	}
+	d := math.Abs(v - s.last)
+	return d > 0 && d >= s.Report.Delta
+}
+
+// due reports whether the heartbeat wants something told.
+func (s *sampler) due() bool {
+	return s.Report.Heartbeat > 0 && time.Since(s.lastAt) >= s.Report.Heartbeat.D()
+}
