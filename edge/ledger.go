@@ -1,47 +1,63 @@
 package edge
 
-import "fieldpost/queue"
+import (
+	"encoding/json"
 
-// LedgerEvent tells the first and last seq of each ring in the current epoch.
+	"fieldpost/queue"
+)
+
+// ledgerEpochs bounds how many past epochs a ledger tells of.
+const ledgerEpochs = 16
+
+// ledgerData is the data of a ledger event: the seqs that each ring was given in
+// the running epoch, and in those before it as far as they survived. A ring with last
+// below first got none.
+type ledgerData struct {
+	Epoch  string                `json:"epoch"`
+	Rings  map[string]ledgerSpan `json:"rings"`
+	Before []ledgerData          `json:"before,omitempty"` // newest first
+}
+
+type ledgerSpan struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+}
+
+// LedgerEvent tells the first and last seq of each ring in the current epoch, so
+// that a receiver can prove what it has: a system event named "ledger", data
+// {"epoch","rings":{ring:{"first","last"}},"before":[...]}. before tells the same of the
+// epochs before, newest first, at most 16.
 func LedgerEvent(s *queue.Store) Event {
-	return Event{Name: "ledger", Kind: System, From: "system:ledger"}
+	ends := make(map[string]uint64)
+	for _, r := range s.Rings() {
+		ends[r.Name] = r.Last
+	}
+	epochs := s.Epochs()
+	var told []ledgerData
+	for i := len(epochs) - 1; i >= 0 && len(told) <= ledgerEpochs; i-- {
+		e := epochs[i]
+		d := ledgerData{Epoch: string(appendHex32(nil, e.ID)), Rings: make(map[string]ledgerSpan, len(ends))}
+		for ring, last := range ends {
+			first, ok := e.Rings[ring]
+			switch {
+			case !ok && i < len(epochs)-1:
+				delete(ends, ring) // it was made in a later epoch
+				continue
+			case !ok:
+				first = 1
+			}
+			d.Rings[ring] = ledgerSpan{first, last}
+			ends[ring] = first - 1
+		}
+		told = append(told, d)
+	}
+	ev := Event{Name: "ledger", Kind: System, From: "system:ledger", Data: json.RawMessage("{}")}
+	if len(told) == 0 {
+		return ev
+	}
+	told[0].Before = told[1:]
+	if data, err := json.Marshal(told[0]); err == nil { // texts and numbers always encode
+		ev.Data = data
+	}
+	return ev
 }
-
-// Verifier proves what a receiver has.
-type Verifier struct{}
-
-// NewVerifier makes an empty one.
-func NewVerifier() *Verifier { return &Verifier{} }
-
-// Add takes a line: an event or an array of events.
-func (v *Verifier) Add(line []byte) error { return nil }
-
-// RingReport is what was found of one ring in one epoch.
-type RingReport struct {
-	Agent      string        `json:"agent"`
-	Epoch      string        `json:"epoch"`
-	Ring       string        `json:"ring"`
-	First      uint64        `json:"first"`
-	Last       uint64        `json:"last"`
-	Received   uint64        `json:"received"`
-	Gaps       uint64        `json:"gaps"`       // seqs that only a gap tells of
-	Missing    uint64        `json:"missing"`    // neither received nor told
-	Ranges     []queue.Range `json:"ranges"`     // the first 100 that are missing
-	Duplicates uint64        `json:"duplicates"` // received again with the same contents
-	Conflicts  uint64        `json:"conflicts"`  // one id with two contents, or one seq with two ids
-	Ledger     bool          `json:"ledger"`     // a ledger told its last
-	Closed     bool          `json:"closed"`     // told by a ledger, nothing missing, no conflict
-}
-
-// VerifyReport is what was found in all.
-type VerifyReport struct {
-	Rings      []RingReport `json:"rings"`
-	Events     uint64       `json:"events"`
-	Missing    uint64       `json:"missing"`
-	Duplicates uint64       `json:"duplicates"`
-	Conflicts  uint64       `json:"conflicts"`
-	Closed     bool         `json:"closed"`
-}
-
-// Report is the proof so far.
-func (v *Verifier) Report() VerifyReport { return VerifyReport{} }
