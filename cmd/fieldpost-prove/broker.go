@@ -40,8 +40,6 @@ func newBroker(dir, addr string, bridge *Bridge) (*Broker, error) {
 	fmt.Fprintf(&c, "persistence true\npersistence_location %s/\n", dir)
 	fmt.Fprintf(&c, "max_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nlog_type warning\n")
 	if bridge != nil {
-		// The window is as wide as ours, so that the bridge shows its best.
-		fmt.Fprintf(&c, "max_inflight_messages 1000\n")
 		fmt.Fprintf(&c, "connection up\naddress %s\ntopic # out 1\ncleansession false\n", bridge.To)
 		fmt.Fprintf(&c, "bridge_protocol_version mqttv311\ntry_private false\nnotifications false\nrestart_timeout 1\n")
 	}

@@ -79,6 +79,7 @@ func dialRedis(addr string) (*redisConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial redis: %w", err)
 	}
+	_ = c.SetDeadline(time.Now().Add(patience))
 	return &redisConn{Conn: c, r: bufio.NewReaderSize(c, 64<<10), w: bufio.NewWriterSize(c, 64<<10)}, nil
 }
 
