@@ -12,8 +12,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxDepth bounds how deep a document may nest.
-const maxDepth = 32
+// The bounds of one document: how deep it may nest, and how many keys a map of it
+// may have.
+const (
+	maxDepth = 32
+	maxKeys  = 4096
+)
 
 // yamlLine takes the line out of a syntax error of the YAML library.
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
@@ -146,6 +150,10 @@ func refused(n *node) *node {
 
 // dict fills n with the keys of the mapping y.
 func (p *parser) dict(n *node, y *yaml.Node, depth int) {
+	if len(y.Content)/2 > maxKeys {
+		p.probs.add(n.at, fmt.Sprintf("there are over %d keys", maxKeys), "take some out")
+		return
+	}
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		k, v := y.Content[i], y.Content[i+1]
 		at := p.place(k)
