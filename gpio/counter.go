@@ -156,7 +156,7 @@ func (t *tally) take(ctx context.Context, most int) error {
 		case err == nil:
 			t.row.Total += uint64(e.LineSeqno - t.row.LineSeqno)
 			t.row.LineSeqno = e.LineSeqno
-		case ctx.Err() != nil:
+		case errors.Is(err, ctx.Err()):
 			return nil
 		default:
 			return err

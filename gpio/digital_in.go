@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"fieldpost/edge"
@@ -126,7 +127,7 @@ func (f *follower) drain() (es []Edge, err error) {
 	cancel()
 	for len(es) < MaxBuffer {
 		e, err := f.line.NextEdge(ctx)
-		if ctx.Err() != nil && err == ctx.Err() {
+		if errors.Is(err, context.Canceled) {
 			break
 		}
 		if err != nil {
@@ -148,7 +149,7 @@ func (f *follower) follow(ctx context.Context) error {
 			settled = false
 		case ctx.Err() != nil:
 			return nil
-		case err == context.DeadlineExceeded:
+		case errors.Is(err, context.DeadlineExceeded):
 			if err := f.compare(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -191,7 +192,7 @@ func (f *follower) compare(ctx context.Context) error {
 	case err == nil:
 		f.edge(e)
 		return nil
-	case err != context.DeadlineExceeded:
+	case !errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	if level, err = f.line.Level(); err != nil || level == f.row.Value {
