@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,14 +28,25 @@ type Proc struct {
 
 // startProc starts a program. What it prints is added to the file log.
 func startProc(log, program string, args ...string) (*Proc, error) {
+	return startProcTo(log, log, program, args...)
+}
+
+// startProcTo starts a program whose standard output is added to a file of its
+// own.
+func startProcTo(output, log, program string, args ...string) (*Proc, error) {
 	name := filepath.Base(program)
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open log of %s: %w", name, err)
-	}
-	defer out.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = out, out
+	for _, to := range []struct {
+		path string
+		w    *io.Writer
+	}{{output, &cmd.Stdout}, {log, &cmd.Stderr}} {
+		f, err := os.OpenFile(to.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("open log of %s: %w", name, err)
+		}
+		defer f.Close()
+		*to.w = f
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)

@@ -25,7 +25,7 @@ type Subscriber struct {
 func startSubscriber(dir, addr string) (*Subscriber, error) {
 	host, port, _ := strings.Cut(addr, ":")
 	path := filepath.Join(dir, "subscriber.ndjson")
-	p, err := startProc(path, "mosquitto_sub", "-h", host, "-p", port, "-i", "prove-subscriber", "-q", "1", "-c",
+	p, err := startProcTo(path, filepath.Join(dir, "subscriber.log"), "mosquitto_sub", "-h", host, "-p", port, "-i", "prove-subscriber", "-q", "1", "-c",
 		"-k", "10", "-F", "%p", "-t", "fieldpost/+/events/#", "-t", "fieldpost/+/batch/#")
 	if err != nil {
 		return nil, err
@@ -52,10 +52,8 @@ func (s *Subscriber) Read(line func([]byte) error) error {
 		if err != nil {
 			return fmt.Errorf("read what the subscriber got: %w", err)
 		}
-		if s.part[0] == '{' || s.part[0] == '[' { // mosquitto_sub's own words come between
-			if err := line(s.part); err != nil {
-				return err
-			}
+		if err := line(s.part); err != nil {
+			return err
 		}
 		s.part = s.part[:0]
 	}
