@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,14 @@ type chipOptions struct {
 	Every   edge.Duration `mapstructure:"every"`
 	Count   int           `mapstructure:"count"`
 	Pins    []edge.Pin    `mapstructure:"pins"`
+	Bounds  `mapstructure:",squash"`
+}
+
+type Bounds struct {
+	Accept struct {
+		Min float64 `mapstructure:"min"`
+		Max float64 `mapstructure:"max"`
+	} `mapstructure:"accept"`
 }
 
 type emptyOptions struct {
@@ -87,7 +96,11 @@ func testTables() Tables {
 	return Tables{
 		Drivers: []Plugin{
 			{"line", func() any { return &lineOptions{Pull: "up", Debounce: edge.Duration(5e6)} }},
-			{"chip", func() any { return &chipOptions{Bus: "I2C1", Pins: []edge.Pin{"GPIO2", "GPIO3"}} }},
+			{"chip", func() any {
+				o := &chipOptions{Bus: "I2C1", Every: edge.Duration(5e9), Pins: []edge.Pin{"GPIO2", "GPIO3"}}
+				o.Accept.Max = math.Inf(1)
+				return o
+			}},
 			{"empty", func() any { return &emptyOptions{} }},
 		},
 		Senders: []Plugin{

@@ -6,8 +6,8 @@ package config
 // laterKeys are keys by their pattern; * stands for a name.
 var laterKeys = []string{
 	"actions", "rules", "hooks", "relay", "folders", "lan_mqtt", "dialects", "led", "dashboards", "tests",
-	"uplinks.*.budget", "uplinks.*.receive", "uplinks.*.commands", "uplinks.*.batch.compress",
-	"uplink_defaults.budget", "uplink_defaults.receive", "uplink_defaults.commands", "uplink_defaults.batch.compress",
+	"uplinks.*.budget", "uplinks.*.receive", "uplinks.*.batch.compress",
+	"uplink_defaults.budget", "uplink_defaults.receive", "uplink_defaults.batch.compress",
 }
 
 // laterDrivers are drivers that no row of the table makes yet.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -27,7 +28,7 @@ devices:
     states: {On: open, off.now: closed, 0x76: 0123}
     scale: 1e3
     offline: {after: 5m, set: off}
-  air: {chip: 0x76, every: 1m30s, pins: [GPIO20]}
+  air: {chip: 0x76, every: 0s, pins: [GPIO20], accept: {min: -40}}
   lamp: {empty: {}}
 store:
   rings:
@@ -74,7 +75,9 @@ func TestLoad(t *testing.T) {
 				Offline: &offlineOptions{After: edge.Duration(5 * time.Minute), Set: "off"},
 			},
 		})
-		same(t, cfg.Devices["air"].Options, any(&chipOptions{Address: 0x76, Bus: "I2C1", Every: edge.Duration(90 * time.Second), Pins: []edge.Pin{"GPIO20"}}))
+		air := &chipOptions{Address: 0x76, Bus: "I2C1", Every: 0, Pins: []edge.Pin{"GPIO20"}}
+		air.Accept.Min, air.Accept.Max = -40, math.Inf(1)
+		same(t, cfg.Devices["air"].Options, any(air))
 		same(t, cfg.Devices["lamp"], &Device{Name: "lamp", Driver: "empty", Options: &emptyOptions{}})
 	})
 	t.Run("uplink", func(t *testing.T) {

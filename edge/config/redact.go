@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -98,6 +99,21 @@ func (w *writer) options(n *yaml.Node, plugin string, options, defaults any) {
 	}
 }
 
+// zeroText is the node of an empty value, as its own text where it has one.
+func zeroText(v reflect.Value) *yaml.Node {
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		if b, err := m.MarshalText(); err == nil && len(b) > 0 {
+			return text(string(b))
+		}
+	}
+	return empty(v.Type())
+}
+
+// infinite reports whether v stands for "no bound", which has no text.
+func infinite(v reflect.Value) bool {
+	return v.CanFloat() && (math.IsInf(v.Float(), 0) || math.IsNaN(v.Float()))
+}
+
 // empty is the node of an empty value of type t.
 func empty(t reflect.Type) *yaml.Node {
 	switch {
@@ -139,8 +155,8 @@ func (w *writer) fields(n *yaml.Node, v, defaults reflect.Value) {
 		} else {
 			val = w.value(fv)
 		}
-		if val == nil && d.IsValid() && !d.IsZero() {
-			val = empty(f.typ)
+		if val == nil && d.IsValid() && !d.IsZero() && !infinite(fv) {
+			val = zeroText(fv)
 		}
 		if val != nil {
 			n.Content = append(n.Content, text(f.key), val)
@@ -213,7 +229,7 @@ func (w *writer) kind(v reflect.Value) *yaml.Node {
 		return w.masked(v.String())
 	}
 	n := &yaml.Node{}
-	if n.Encode(v.Interface()) != nil {
+	if infinite(v) || n.Encode(v.Interface()) != nil {
 		return nil
 	}
 	return n
