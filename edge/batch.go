@@ -54,6 +54,7 @@ func (b *batch) add(u unit, p *Pump) error {
 	}
 	data := b.buf[from:len(b.buf):len(b.buf)]
 	b.put(queue.Entry{Ring: t.ev.Ring, Stamp: p.opt.Clock.stamp(t.ev.Mono), Data: data})
+	b.rows = append(b.rows, t.rows...)
 	return nil
 }
 

@@ -130,12 +130,17 @@ func (b *bootTime) mark(mono int64) (mark, ClockState) {
 	return b.Marks[max(at, 0)], Unsynced
 }
 
-// guess is the least wall time that mono 0 of a boot without a row can have:
-// where the boots before row at ended.
+// guess is the wall time of mono 0 of a boot that has no marks and would stand
+// at row at: where the boots before it ended, else where those after it began.
 func (t *clockTable) guess(at int) int64 {
-	for at--; at >= 0; at-- {
-		if end, ok := t.rows[at].end(); ok {
+	for i := at - 1; i >= 0; i-- {
+		if end, ok := t.rows[i].end(); ok {
 			return end
+		}
+	}
+	for _, b := range t.rows[at:] {
+		if len(b.Marks) > 0 {
+			return b.Marks[0].Offset
 		}
 	}
 	return 0
@@ -151,7 +156,7 @@ func (t *clockTable) floor(mono int64) int64 {
 		}
 		return b.Marks[n-1].Offset
 	}
-	return t.guess(len(t.rows)-1) - mono
+	return t.guess(len(t.rows)-1) - mono // of the boots before: this one has no marks
 }
 
 // end is the last wall time that the boot is known to have had.

@@ -98,6 +98,12 @@ func (k *keyring) end(call *keyedCall) {
 	k.mu.Unlock()
 }
 
+func (k *keyring) runs(key idemKey) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.running[key]
+}
+
 // load reads the keys that the store remembers.
 func (k *keyring) load(s appender) error {
 	k.order = nil
@@ -150,6 +156,9 @@ func (k *keyring) expired(p *Pump) (rows []queue.Row) {
 			break
 		}
 		k.order = k.order[1:]
+		if k.runs(old.key) {
+			continue // its row is about to be written again
+		}
 		// The key may have been used again since: then that row is a newer one's.
 		value, ok := p.opt.Store.Get(tableKeys, old.key.row())
 		if a, fine := parseAnswer(value); ok && (!fine || a.last() == old.n) {

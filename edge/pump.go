@@ -135,7 +135,11 @@ func NewPump(opt PumpOptions) *Pump {
 // before anything is written. A Mono of 0 means now. The event is stored as soon as its
 // ring's Sync asks, and tried again for as long as the store fails. Where there
 // is no room for it, it is counted, and told by a loss event when there is.
-func (p *Pump) Emit(ev Event, cause *Ticket) *Ticket {
+func (p *Pump) Emit(ev Event, cause *Ticket) *Ticket { return p.EmitWith(ev, cause) }
+
+// EmitWith does the same with rows that are stored in the event's own flush, or
+// lost with it.
+func (p *Pump) EmitWith(ev Event, cause *Ticket, rows ...queue.Row) *Ticket {
 	p.prepare(&ev)
 	if err := ev.Validate(); err != nil {
 		p.refuse(&ev, err)
@@ -145,7 +149,11 @@ func (p *Pump) Emit(ev Event, cause *Ticket) *Ticket {
 		ev.Mono = p.opt.Clock.Stamp().Mono
 	}
 	t := newTicket(ev, cause)
+	t.rows = rows
 	t.size = len(ev.Data) + len(ev.Name) + len(ev.From) + overhead
+	for _, row := range rows {
+		t.size += len(row.Table) + len(row.Key) + len(row.Value)
+	}
 	wake, err := p.enqueueTicket(t)
 	if err != nil {
 		t.finish(err)

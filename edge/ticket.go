@@ -1,5 +1,7 @@
 package edge
 
+import "fieldpost/queue"
+
 // Ticket is an event that may not have its number yet. Its methods are safe for
 // concurrent use.
 type Ticket struct {
@@ -8,6 +10,7 @@ type Ticket struct {
 	// Until done is closed these belong to the Pump.
 	ev     Event
 	cause  *Ticket
+	rows   []queue.Row
 	err    error
 	size   int
 	queued bool
@@ -49,7 +52,7 @@ func (t *Ticket) finish(err error) {
 	if t.err = err; err != nil {
 		t.ev.Epoch, t.ev.N, t.ev.Seq = 0, 0, 0
 	}
-	t.cause = nil // a chain of causes is not kept in memory
+	t.cause, t.rows = nil, nil // a chain of causes is not kept in memory
 	close(t.done)
 }
 

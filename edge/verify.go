@@ -111,6 +111,9 @@ func (b *epochBook) ring(name string) *ringBook {
 }
 
 func (v *Verifier) add(e *Event) error {
+	if e.N == 0 && e.Kind == System && e.Name == "ledger" {
+		return v.ledger(e) // an export ends with one, which is not stored
+	}
 	if e.Ring == "" || e.Seq == 0 {
 		return fmt.Errorf("read event %s: it has no ring or seq", e.ID())
 	}
