@@ -19,7 +19,7 @@ const stateTable = "outputs"
 // a device's report may command the same device again.
 type Outlet struct {
 	spec  Spec
-	pump  emitter
+	pump  rowEmitter
 	rows  rows
 	clock Clock
 
