@@ -1,0 +1,25 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"fieldpost/edge/config"
+)
+
+// problemLines splits an error into its lines: one a problem of the config,
+// each with its place, else the error in one.
+func problemLines(err error) []string {
+	var probs *config.Problems
+	if !errors.As(err, &probs) {
+		return []string{oneLine(err.Error())}
+	}
+	lines := make([]string, 0, len(probs.List)+1)
+	for _, p := range probs.List {
+		lines = append(lines, oneLine(p.String()))
+	}
+	if probs.More > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", probs.More))
+	}
+	return lines
+}

@@ -1,0 +1,24 @@
+// Package agent makes one running Fieldpost out of the parts that know nothing
+// of each other. It is the list of what the machine does, in order:
+//
+//	opens    clock and board, store (lock, journal), socket and API, then the devices
+//	runs     devices -> Pump -> store -> API, uplinks
+//	drains   intake 2 s, Pump 3 s, uplinks 4 s, API 2 s, then closes the store
+//
+// Nothing is produced into something that is closed already: stages end from the
+// top of the picture down, each within its budget. What an uplink could not send
+// stays on disk.
+//
+// # What can be wrong at the start
+//
+// No network, no broker, no devices, a wrong clock: the agent starts, and what
+// is missing shows in its status. A disk that is full or read-only: it starts,
+// answers and says so, and goes on by itself when the disk takes writes again.
+// A mistake in the config, or a store of a newer version, ends it (ConfigError).
+//
+// # What it tells
+//
+// Events of kind system: boot, epoch (a new one began), store (degraded, full,
+// read-only, and ok again) and ledger (hourly and at the stop). systemd gets
+// READY, STOPPING, and WATCHDOG while the Pump gets on with its work.
+package agent

@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"log/slog"
+	"net"
+
+	"fieldpost/edge"
+	"fieldpost/edge/config"
+	"fieldpost/gpio"
+	"fieldpost/localapi"
+)
+
+// Options say what to run. Config is needed.
+type Options struct {
+	Config   *config.Config
+	Version  string
+	Revision string
+	Log      *slog.Logger // nil: discard
+
+	// Simulate runs on a simulated board, and answers on loopback alone where the
+	// config names no address.
+	Simulate bool
+	// Pins is the simulated board to run on; nil makes one where Simulate is set.
+	Pins *gpio.SimBoard
+
+	// Board is the machine; nil is this one.
+	Board *edge.Board
+
+	// Listeners are used instead of the config's api.listen, where not nil.
+	Listeners []net.Listener
+
+	Demo bool
+	Cut  localapi.Cut // cuts an uplink's line; the demo alone has it
+
+	// Ready, where it is set, is called once the agent accepts and its devices run.
+	Ready func()
+}
+
+// ConfigError is a mistake that only the user can mend: the agent does not start
+// again until it is mended.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the mistake.
+func (e *ConfigError) Unwrap() error { return e.Err }

@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+
+	"fieldpost/edge/config"
+	"fieldpost/edge/dial"
+	"fieldpost/gpio"
+	"fieldpost/localapi"
+)
+
+// simulated reports whether the board is not a real one.
+func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
+
+// newSource makes the devices of the config, on the board that there is.
+func (a *agent) newSource() (*gpio.Source, error) {
+	pins := a.opt.Pins
+	if a.opt.Simulate && pins == nil {
+		var err error
+		if pins, err = gpio.Simulate(); err != nil {
+			return nil, err
+		}
+	}
+	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	if pins != nil {
+		opt.Lookup = pins.Lookup
+	}
+	return gpio.NewSource(opt)
+}
+
+// specs are the devices of the config, by name.
+func specs(devices map[string]*config.Device) []gpio.Spec {
+	var out []gpio.Spec
+	for _, name := range slices.Sorted(maps.Keys(devices)) {
+		d := devices[name]
+		out = append(out, gpio.Spec{
+			Name: d.Name, Label: d.Label, Room: d.Room, Tags: d.Tags, At: d.At, Ring: d.Ring, Driver: d.Driver, Options: d.Options,
+		})
+	}
+	return out
+}
+
+// newAPI makes the local API over all the other parts.
+func (a *agent) newAPI() (*localapi.Server, error) {
+	cfg := a.opt.Config
+	shown, err := serverTLS(cfg.API.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("read api.tls: %w", err)
+	}
+	return localapi.New(localapi.Deps{
+		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
+		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems,
+	}, localapi.Options{
+		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision,
+		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
+		TrustedProxies: cfg.API.TrustedProxies, TLS: shown,
+		Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
+	})
+}
+
+// serverTLS is what the API shows and asks of its clients; nil: plain HTTP.
+func serverTLS(t config.ServerTLS) (*tls.Config, error) {
+	d := dial.ServerTLS{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA, ClientCerts: t.ClientCerts}
+	if !d.Set() {
+		return nil, nil
+	}
+	return d.Config()
+}
+
+func apiKeys(keys map[string]*config.Key) []localapi.Key {
+	var out []localapi.Key
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		k := keys[name]
+		out = append(out, localapi.Key{Name: k.Name, Role: k.Role, Secret: k.Secret, Names: k.Names})
+	}
+	return out
+}
+
+func apiMailboxes(boxes map[string]*config.Mailbox) []localapi.Mailbox {
+	var out []localapi.Mailbox
+	for _, name := range slices.Sorted(maps.Keys(boxes)) {
+		b := boxes[name]
+		out = append(out, localapi.Mailbox{Name: b.Name, Names: b.Names, Rings: b.Rings, Keep: b.Keep})
+	}
+	return out
+}
+
+// problems is what the parts that the API asks don't know of.
+func (a *agent) problems() []string {
+	if a.doors == nil {
+		return nil
+	}
+	return a.doors.problems()
+}
