@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -122,16 +123,19 @@ func postDrive(s *Server, r *request) (any, error) {
 	if s.Devices == nil {
 		return nil, notFound("this agent has no pins")
 	}
-	if r.who.names != nil && !slices.ContainsFunc(s.Devices.Pins(), func(p edge.PinStatus) bool {
-		return p.Name == string(pin) && p.Device != "" && r.who.sees(p.Device)
-	}) {
+	pins := s.Devices.Pins()
+	i := slices.IndexFunc(pins, func(p edge.PinStatus) bool { return p.Name == string(pin) })
+	if i < 0 {
+		return nil, notFound("this board has no pin %s", pin)
+	}
+	if r.who.names != nil && (pins[i].Device == "" || !r.who.sees(pins[i].Device)) {
 		return nil, forbidden("the key %q may not drive %s", r.who.name, pin)
 	}
 	if err := s.Devices.Drive(pin, *in.Level); err != nil {
-		if p := asProblem(err); p.Status != 500 {
+		if p := asProblem(err); p.Status != http.StatusInternalServerError {
 			return nil, p
 		}
-		return nil, conflict("%v", err)
+		return nil, conflict("%v", err) // a real board's, or an output
 	}
 	return map[string]any{"pin": string(pin), "level": *in.Level}, nil
 }

@@ -199,17 +199,14 @@ func (m *mailboxes) locate(text string) (uint64, error) {
 	if p.Epoch == 0 {
 		p.Epoch = m.d.Store.Epoch()
 	}
+	if last := m.d.Store.NextN() - 1; p.Epoch == m.d.Store.Epoch() && p.N > last {
+		return 0, pointed("#/after", "position %q is of the future: the newest event is %d", text, last)
+	}
 	n, _, err := m.d.Store.Locate(p.Epoch, p.N)
 	if errors.Is(err, queue.ErrNotFound) {
 		return 0, conflict("position %q is of an epoch that this store does not know", text)
 	}
-	if err != nil {
-		return 0, err
-	}
-	if last := m.d.Store.NextN() - 1; n > last {
-		return 0, pointed("#/after", "position %q is of the future: the newest event is %d", text, last)
-	}
-	return n, nil
+	return n, err
 }
 
 func ackMailbox(s *Server, r *request) (any, error) {

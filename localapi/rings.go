@@ -34,12 +34,12 @@ func getRings(s *Server, _ *request) (any, error) {
 // deleteRing empties a ring. The rings that every store has stay.
 func deleteRing(s *Server, r *request) (any, error) {
 	name := r.PathValue("ring")
-	if _, ok := s.Store.Ring(name); !ok {
-		return nil, notFound("there is no ring %q", name)
-	}
 	switch name {
 	case edge.RingAudit, edge.RingLogs, edge.RingEvents:
 		return nil, conflict("ring %q is the agent's own and can't be deleted", name)
+	}
+	if _, ok := s.Store.Ring(name); !ok {
+		return nil, notFound("there is no ring %q", name)
 	}
 	if err := s.Store.DeleteRing(name); err != nil {
 		return nil, notStored(err)

@@ -14,6 +14,9 @@ import (
 	"fieldpost/edge"
 )
 
+// goodbye is how long a peer has to answer a close.
+const goodbye = time.Second
+
 // socket is one WebSocket. Three goroutines share it: the reader takes messages
 // and answers most of them, the publisher stores what was published and answers
 // in order, and the feed writes what is subscribed to. Each writes on its own;
@@ -81,7 +84,8 @@ func checkUpgrade(r *http.Request) error {
 // serve blocks until the socket has ended, with all its goroutines.
 func (k *socket) serve(ctx context.Context) {
 	ctx, end := context.WithCancel(ctx)
-	unhook := context.AfterFunc(ctx, func() { k.close() })
+	leave := func() { k.close(websocket.StatusGoingAway, "the agent ends this connection") }
+	unhook := context.AfterFunc(ctx, leave)
 	k.running.Go(func() { defer end(); k.publishAll(ctx) })
 	k.running.Go(func() { defer end(); k.ping(ctx) })
 	err := k.read(ctx)
@@ -94,15 +98,16 @@ func (k *socket) serve(ctx context.Context) {
 	k.stopFeed()
 	k.running.Wait()
 	if unhook() {
-		k.close()
+		leave()
 	}
 	_ = k.conn.CloseNow()
 }
 
-// close says goodbye, and hangs up where that takes long.
-func (k *socket) close() {
-	hang := time.AfterFunc(time.Second, func() { _ = k.conn.CloseNow() })
-	_ = k.conn.Close(websocket.StatusGoingAway, "the agent ends this connection")
+// close says goodbye, and hangs up where the peer takes long to answer that: the
+// library alone would wait for many seconds.
+func (k *socket) close(code websocket.StatusCode, why string) {
+	hang := time.AfterFunc(goodbye, func() { _ = k.pipe.Close() })
+	_ = k.conn.Close(code, why)
 	hang.Stop()
 }
 
@@ -139,7 +144,8 @@ func (k *socket) read(ctx context.Context) error {
 			return err
 		}
 		if kind != websocket.MessageText {
-			return k.conn.Close(websocket.StatusUnsupportedData, "send text")
+			k.close(websocket.StatusUnsupportedData, "send text")
+			return errGone
 		}
 		m, err := readMessage(b)
 		if err == nil {
