@@ -155,7 +155,7 @@ func (w *writer) fields(n *yaml.Node, v, defaults reflect.Value) {
 		} else {
 			val = w.value(fv)
 		}
-		if val == nil && d.IsValid() && !d.IsZero() && !infinite(fv) {
+		if val == nil && d.IsValid() && !d.IsZero() && !infinite(fv) && (fv.Kind() != reflect.Struct || textTarget(f.typ) != nil) {
 			val = zeroText(fv)
 		}
 		if val != nil {
