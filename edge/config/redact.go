@@ -57,6 +57,9 @@ func text(s string) *yaml.Node {
 	return n
 }
 
+// zero is a 0 without a unit.
+func zero() *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: "0"} }
+
 // structure gives a struct as a mapping of its keys. An empty value is left out,
 // unless its default is not empty.
 func (w *writer) structure(v reflect.Value, defaults reflect.Value) *yaml.Node {
@@ -73,11 +76,11 @@ func (w *writer) structure(v reflect.Value, defaults reflect.Value) *yaml.Node {
 		}
 	case RingConfig:
 		if x.Sync == 0 {
-			n.Content = append(n.Content, text("sync"), text("0"))
+			n.Content = append(n.Content, text("sync"), zero())
 		}
 	case StoreConfig:
 		if x.Headroom < 0 {
-			n.Content = append(n.Content, text("headroom"), text("0"))
+			n.Content = append(n.Content, text("headroom"), zero())
 		}
 	}
 	return n
@@ -118,7 +121,7 @@ func infinite(v reflect.Value) bool {
 func empty(t reflect.Type) *yaml.Node {
 	switch {
 	case t == edgeDuration || t == stdDuration || t == sizeType || t == countType:
-		return text("0")
+		return zero()
 	case textTarget(t) != nil || t.Kind() == reflect.String:
 		return text("")
 	case t.Kind() == reflect.Slice && t != rawJSONType:
