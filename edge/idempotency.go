@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -115,12 +116,7 @@ func (k *keyring) load(s appender) error {
 		}
 		return true
 	})
-	slices.SortFunc(k.order, func(a, b agedKey) int {
-		if a.n < b.n {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(k.order, func(a, b agedKey) int { return cmp.Compare(a.n, b.n) })
 	return err
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // Log reads events out of a store. Its methods are safe for concurrent use, and
-// block on the disk alone.
+// block on the disk alone. The Data of the events that it gives must not be changed.
 type Log struct {
 	store *queue.Store
 	clock *Clock

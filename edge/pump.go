@@ -265,6 +265,9 @@ func (p *Pump) Post(ctx context.Context, evs []Event, key Idempotency) ([]Event,
 
 // Commit stores rows alone, in one flush with whatever else waits, and waits for it.
 func (p *Pump) Commit(ctx context.Context, rows ...queue.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	_, err := p.store(ctx, nil, rows, nil)
 	return err
 }

@@ -1,4 +1,3 @@
-// Package edgetest makes boards, stores and pumps for tests.
 package edgetest
 
 import (
