@@ -13,25 +13,17 @@ type source struct {
 	chunk int
 
 	items []Item
-	holes []Item // met since the last record: told with the next one
+	holes []Item // before the next record; nil going back, where they stay in items
+	holeN uint64 // the n of the last of them, or what is known to be no less
 	next  uint64 // the seq to go on from
 	end   bool
 }
 
-// peek gives the next record; ok is false where there is none.
-func (c *source) peek() (rec *Record, ok bool, err error) {
-	for {
-		for len(c.items) > 0 {
-			if c.items[0].Hole == nil {
-				return &c.items[0].Record, true, nil
-			}
-			c.holes = append(c.holes, c.items[0])
-			c.items = c.items[1:]
-		}
-		if c.end {
-			return nil, false, nil
-		}
+// load sees that the source has an item, if there is one.
+func (c *source) load() error {
+	for len(c.items) == 0 && !c.end {
 		var page Page
+		var err error
 		max := Max{Records: c.chunk, Bytes: 256 << 10}
 		if c.back {
 			page, err = c.store.ReadBack(c.ring, c.next, max)
@@ -39,11 +31,90 @@ func (c *source) peek() (rec *Record, ok bool, err error) {
 			page, err = c.store.Read(c.ring, c.next, max)
 		}
 		if err != nil {
-			return nil, false, err
+			return err
 		}
 		c.items, c.next, c.end = page.Items, page.Next, page.End
 		c.chunk = min(2*c.chunk, 1024)
 	}
+	return nil
+}
+
+// key gives the place of the source's next item in the merge: a record has its
+// n, and holes that of the last number in them. ok is false at the end.
+func (c *source) key() (n uint64, ok bool, err error) {
+	if len(c.holes) > 0 {
+		return c.holeN, true, nil
+	}
+	for at := 0; ; at++ {
+		if at == len(c.items) {
+			c.holes, c.items = append(c.holes, c.items...), nil
+			at = 0
+			if err := c.load(); err != nil {
+				return 0, false, err
+			}
+			if len(c.items) == 0 {
+				c.holeN = c.store.holeN(c, 0)
+				return c.holeN, len(c.holes) > 0, nil
+			}
+		}
+		if c.items[at].Hole != nil {
+			continue
+		}
+		c.holes = append(c.holes, c.items[:at]...)
+		c.items = c.items[at:]
+		if len(c.holes) > 0 {
+			c.holeN = c.store.holeN(c, c.items[0].N)
+			return c.holeN, true, nil
+		}
+		return c.items[0].N, true, nil
+	}
+}
+
+// take gives the source's next items.
+func (c *source) take() []Item {
+	if len(c.holes) > 0 {
+		out := c.holes
+		c.holes = nil
+		return out
+	}
+	out := c.items[:1]
+	c.items = c.items[1:]
+	return out
+}
+
+// holeN is the n of the last number of the source's holes. Where it is not known
+// any more it is the n before the next record's, which is no less; a reader may
+// then be told of the holes twice. Going back, they go with the next record.
+func (s *Store) holeN(c *source, next uint64) uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r := s.rings[c.ring]
+	switch {
+	case c.back:
+		return next
+	case len(c.holes) == 0:
+		return 0
+	}
+	if n := r.nOf(c.holes[len(c.holes)-1].Hole.To); n != 0 {
+		return n
+	}
+	if next == 0 {
+		return r.lastN
+	}
+	return next - 1
+}
+
+// nOf is the n of a seq where memory has it, or 0.
+func (r *ring) nOf(seq uint64) uint64 {
+	switch low := r.tailLow(); {
+	case seq == r.last:
+		return r.lastN
+	case seq >= low && seq-low < uint64(len(r.tail)):
+		return r.tail[seq-low]
+	case seq == r.moved:
+		return r.movedN
+	}
+	return 0
 }
 
 // ReadAll gives the records of several rings with n above after, in the order of
@@ -85,12 +156,14 @@ func (p *Page) merge(sources []*source, max Max, before func(a, b uint64) bool, 
 			}
 			return true, nil
 		}
-		it := first.items[0]
-		p.Items = append(append(p.Items, first.holes...), it)
-		first.items, first.holes = first.items[1:], nil
-		p.Next = it.N
-		records++
-		bytes += len(it.Data)
+		for _, it := range first.take() {
+			p.Items = append(p.Items, it)
+			if it.Hole == nil {
+				p.Next = it.N
+				records++
+				bytes += len(it.Data)
+			}
+		}
 	}
 	return false, nil
 }
@@ -119,16 +192,17 @@ func (s *Store) ReadAllBack(rings []string, before uint64, max Max) (Page, error
 	return page, err
 }
 
-// pick gives the source whose next record comes first, of those up to last.
+// pick gives the source whose next item comes first, of those up to last. A hole
+// goes before a record with the same key.
 func pick(sources []*source, before func(a, b uint64) bool, last uint64) (first *source, err error) {
 	var best uint64
 	for _, c := range sources {
-		rec, ok, err := c.peek()
+		n, ok, err := c.key()
 		if err != nil {
 			return nil, err
 		}
-		if ok && rec.N <= last && (first == nil || before(rec.N, best)) {
-			first, best = c, rec.N
+		if ok && n <= last && (first == nil || before(n, best) || n == best && len(c.holes) > 0) {
+			first, best = c, n
 		}
 	}
 	return first, nil
@@ -201,20 +275,12 @@ func (s *Store) seekOnce(name string, n uint64) (seq uint64, again bool, err err
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	found = max(found, 1)
-	if run := r.holes.runBefore(found - 1); found > 1 && run != nil && !s.knows(r, found-1, n) {
-		found = run[0].from
+	if run := r.holes.runBefore(found - 1); found > 1 && run != nil {
+		if at := r.nOf(found - 1); at == 0 || at > n {
+			found = run[0].from
+		}
 	}
 	return found, false, nil
-}
-
-// knows reports whether the record seq, which is in a hole now but may still lie
-// in the tail, had an n up to n: then a reader at n has it. s.mu must be held.
-func (s *Store) knows(r *ring, seq, n uint64) bool {
-	if low := r.tailLow(); seq >= low && seq-low < uint64(len(r.tail)) {
-		at := r.tail[seq-low]
-		return at != 0 && at <= n
-	}
-	return r.movedN != 0 && seq == r.moved && r.movedN <= n
 }
 
 // seekSegments searches a ring's segments for the first record above n; low is
@@ -250,7 +316,8 @@ func (s *Store) seekSegments(name string, segs []*segment, floor, n, low uint64)
 	return min(max(seq, floor+1), max(low, floor+1)), false, err
 }
 
-// firstN is the n of a segment's first record.
+// firstN is the n of a segment's first record, or the highest there can be where
+// it is empty.
 func (s *Store) firstN(name string, seg *segment) (n uint64, again bool, err error) {
 	s.mu.RLock()
 	busy := seg.salvage
@@ -259,13 +326,14 @@ func (s *Store) firstN(name string, seg *segment) (n uint64, again bool, err err
 		return 0, true, s.waitSalvage(busy)
 	}
 	seg.mu.Lock()
-	known, n := seg.known, seg.sum.firstN
+	known, sum := seg.known, seg.sum
 	seg.mu.Unlock()
 	if known {
-		return n, false, nil
+		return sum.begin(), false, nil
 	}
 	_, err = s.inSegment(name, seg, func() ([]Record, error) {
-		n = seg.summary().firstN
+		sum := seg.summary()
+		n = sum.begin()
 		return nil, nil
 	})
 	if errors.Is(err, errSalvage) {

@@ -161,9 +161,19 @@ func (s *Store) salvageLocked(r *ring, seg *segment) {
 	if seg == nil || seg.salvage != nil || !slices.Contains(r.segments, seg) {
 		return
 	}
+	_, to := r.segmentAt(seg.first)
+	if to < seg.first { // what it may hold is in the journal still
+		s.log.Error("segment is damaged and set aside", "ring", r.name, "segment", filepath.Base(seg.path))
+		seg.idle()
+		if err := setAside(seg.path, r.name, s.aside(), false); err != nil {
+			s.log.Error("segment can't be set aside", "ring", r.name, "error", err)
+			return
+		}
+		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return g == seg })
+		return
+	}
 	seg.salvage = make(chan struct{})
 	s.health.Salvaging++
-	_, to := r.segmentAt(seg.first)
 	s.log.Error("segment is damaged: what is whole in it is being salvaged", "ring", r.name, "segment", filepath.Base(seg.path))
 	s.wg.Add(1)
 	go s.salvageSegment(r, seg, to)

@@ -38,6 +38,14 @@ type sum struct {
 	from, to    Stamp
 }
 
+// begin is the n of the first record, or the highest there can be.
+func (s *sum) begin() uint64 {
+	if s.last == 0 {
+		return ^uint64(0)
+	}
+	return s.firstN
+}
+
 func (s *sum) encode() []byte {
 	b := []byte{segmentV1}
 	b = appendString(b, s.ring)
@@ -167,7 +175,7 @@ func (s *segment) readSum() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketMeta)
 			if b == nil {
-				if s.write && tx.Size() <= 4*blockSize {
+				if tx.Size() <= 4*blockSize && tx.Bucket(bucketBlocks) == nil { // made, and nothing committed yet
 					s.sum, s.known = sum{first: s.first}, true
 					return nil
 				}
