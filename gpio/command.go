@@ -16,6 +16,9 @@ import (
 // before that, so a full disk delays the answer and not the act.
 const storeWithin = 5 * time.Second
 
+// maxAsked is the longest value of a command that its event repeats.
+const maxAsked = 1024
+
 // Command does what cmd asks, on the caller's goroutine, and waits until that
 // is stored. A given id acts once; its repeat returns what it did. The outcome
 // says more than the error, which wraps edge.ErrNoDevice, ErrBadValue,
@@ -160,7 +163,7 @@ func refusal(cmd edge.Command, err error) edge.Outcome {
 // commandReport is the event that tells a command and what came of it.
 func commandReport(cmd edge.Command, out edge.Outcome, cause *edge.Ticket) Report {
 	more := []Field{{"id", quote(cmd.ID)}, {"verb", quote(cmd.Verb)}, {"done", boolean(out.Done)}}
-	if json.Valid(cmd.Value) {
+	if len(cmd.Value) <= maxAsked && json.Valid(cmd.Value) {
 		more = append(more, Field{"asked", cmd.Value})
 	}
 	if out.Why != "" {

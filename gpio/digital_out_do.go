@@ -20,7 +20,7 @@ func (d *output) Do(a Action) (Result, error) {
 	if d.line == nil {
 		return Result{}, fmt.Errorf("%w: the line %s is not held now", edge.ErrAbsent, d.cfg.Pin)
 	}
-	if a.If != nil && !d.is(a.If) {
+	if a.If != nil && string(a.If) != "null" && !d.is(a.If) {
 		return Result{}, fmt.Errorf("%w: it is %s, not %s", edge.ErrRefused, boolean(d.row.Value), a.If)
 	}
 	level, pulse, err := d.wanted(a)

@@ -3,6 +3,7 @@ package gpio
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"sync"
 	"time"
 
@@ -13,20 +14,26 @@ import (
 // stateTable holds the devices' durable states, by driver and name.
 const stateTable = "outputs"
 
+// stateRow is one row of it.
+type stateRow struct {
+	At    *queue.Stamp    `json:"at,omitempty"` // when the value was reported last
+	State json.RawMessage `json:"state"`        // the device's own
+}
+
 // Outlet is where a device's reports leave. It keeps their order, also where
 // the loop and commands report at once: who finds it idle emits all that waits,
 // and everybody else's Queue and Flush return at once. So a rule that reacts to
 // a device's report may command the same device again.
 type Outlet struct {
 	spec  Spec
-	pump  rowEmitter
+	pump  emitter
 	rows  rows
 	clock Clock
 
 	mu       sync.Mutex
 	queue    []queued
 	emitting bool
-	stored   []byte // the newest durable state, stored or on its way
+	stored   []byte // the newest stateRow, stored or on its way
 	status   status
 }
 
@@ -122,12 +129,6 @@ func (o *Outlet) Queue(r Report) *Told {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r.Store != nil {
-		if b, err := json.Marshal(r.Store); err == nil {
-			o.stored = b
-			q.rows = append(q.rows, queue.Row{Table: stateTable, Key: o.key(), Value: b})
-		}
-	}
 	switch r.Kind {
 	case edge.Loss:
 		o.status.lost += r.Count
@@ -135,8 +136,24 @@ func (o *Outlet) Queue(r Report) *Told {
 		o.status.value, o.status.state, o.status.unit = r.Value, r.State, r.Unit
 		o.status.since, o.status.told = &stamp, q.told
 	}
+	if r.Store != nil {
+		o.store(r.Store, &q)
+	}
 	o.queue = append(o.queue, q)
 	return q.told
+}
+
+// store adds the device's state to a report. The caller holds o.mu.
+func (o *Outlet) store(state any, q *queued) {
+	b, err := json.Marshal(state)
+	if err == nil {
+		b, err = json.Marshal(stateRow{o.status.since, b})
+	}
+	if err != nil {
+		return // a driver's state is plain numbers and words, so this can't be
+	}
+	o.stored = b
+	q.rows = append(q.rows, queue.Row{Table: stateTable, Key: o.key(), Value: b})
 }
 
 // Flush emits what was queued, in order. It never blocks on a disk.
@@ -190,19 +207,25 @@ func (o *Outlet) Show(value json.RawMessage, state, unit string) {
 	o.status.value, o.status.state, o.status.unit = value, state, unit
 }
 
-// Stored decodes the device's durable state; false where there is none that it
-// can read.
+// Stored decodes the device's durable state into a pointer; false, and the zero
+// value, where there is none that it can read.
 func (o *Outlet) Stored(into any) bool {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	b := o.stored
-	o.mu.Unlock()
 	if b == nil {
 		var ok bool
 		if b, ok = o.rows.Get(stateTable, o.key()); !ok {
 			return false
 		}
 	}
-	return json.Unmarshal(b, into) == nil
+	var row stateRow
+	if json.Unmarshal(b, &row) != nil || json.Unmarshal(row.State, into) != nil {
+		reflect.ValueOf(into).Elem().SetZero() // it may be half filled
+		return false
+	}
+	o.status.since = row.At
+	return true
 }
 
 // key names the device's row: another driver under the same name has its own.

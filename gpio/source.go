@@ -15,20 +15,17 @@ import (
 	"fieldpost/queue"
 )
 
-// ErrReal: a line of a real board can't be driven from here.
-var ErrReal = errors.New("only an input of the simulated board can be driven")
+// ErrReal: a line of a real board can't be driven from here. It is an
+// edge.ErrRefused too.
+var ErrReal = fmt.Errorf("%w: only an input of the simulated board can be driven", edge.ErrRefused)
 
 // emitter takes what devices report. *edge.Pump is one.
 type emitter interface {
-	// Emit reacts first, then queues the event. It never blocks.
-	Emit(ev edge.Event, cause *edge.Ticket) *edge.Ticket
+	// EmitWith reacts first, then queues the event and its rows for one flush. It
+	// never blocks.
+	EmitWith(ev edge.Event, cause *edge.Ticket, rows ...queue.Row) *edge.Ticket
 	// Commit stores rows and waits for the flush.
 	Commit(ctx context.Context, rows ...queue.Row) error
-}
-
-// rowEmitter is an emitter that stores an event and its rows in one flush.
-type rowEmitter interface {
-	EmitWith(ev edge.Event, cause *edge.Ticket, rows ...queue.Row) *edge.Ticket
 }
 
 // rows reads what was stored. *queue.Store is one.
@@ -56,8 +53,6 @@ type Source struct {
 	runners  []*runner // sorted by name
 	byName   map[string]*runner
 	commands *commandLog
-	pump     rowEmitter
-	saver    *saver // nil where the Pump needs none
 }
 
 // NewSource makes the devices; nothing is touched before Run. It fails where a
@@ -76,7 +71,6 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{opt: opt, byName: map[string]*runner{}}
-	s.pump, s.saver = withRows(opt.Pump, opt.Log)
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -115,7 +109,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		if err != nil {
 			return nil, err
 		}
-		out := &Outlet{spec: spec, pump: s.pump, rows: s.opt.Rows, clock: s.opt.Clock, status: status{status: "starting"}}
+		out := &Outlet{spec: spec, pump: s.opt.Pump, rows: s.opt.Rows, clock: s.opt.Clock, status: status{status: "starting"}}
 		return &runner{spec: spec, dev: dev, out: out, log: log}, nil
 	}
 	return nil, fmt.Errorf("there is no driver %q", spec.Driver)
@@ -132,19 +126,11 @@ func (s *Source) liner(device string) func(edge.Pin, LineConfig) (Line, error) {
 // Run runs all devices until ctx is done and they have left their hardware
 // safe. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
-	var saving sync.WaitGroup
-	save, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	if s.saver != nil {
-		saving.Go(func() { s.saver.run(save) })
-	}
 	var wg sync.WaitGroup
 	for _, r := range s.runners {
 		wg.Go(func() { r.run(ctx) })
 	}
 	wg.Wait()
-	stop() // after the last report
-	saving.Wait()
 	return nil
 }
 

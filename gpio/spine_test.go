@@ -1,9 +1,9 @@
 package gpio_test
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +11,6 @@ import (
 	"fieldpost/edge/edgetest"
 	"fieldpost/gpio"
 	bench "fieldpost/gpio/gpiotest"
-	"fieldpost/queue"
 )
 
 // poll asks until ok, for five seconds.
@@ -29,31 +28,14 @@ func poll(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// plain is a pump without EmitWith.
-type plain struct{ p *edge.Pump }
-
-func (e plain) Emit(ev edge.Event, cause *edge.Ticket) *edge.Ticket { return e.p.Emit(ev, cause) }
-func (e plain) Commit(ctx context.Context, rows ...queue.Row) error { return e.p.Commit(ctx, rows...) }
-
 // TestOnTheRealPump runs devices over the real Pump and store, through a restart.
 func TestOnTheRealPump(t *testing.T) {
-	t.Run("its own rows", func(t *testing.T) {
-		onTheRealPump(t, func(p *edge.Pump) gpio.SourceOptions { return gpio.SourceOptions{Pump: p} })
-	})
-	t.Run("saved rows", func(t *testing.T) {
-		onTheRealPump(t, func(p *edge.Pump) gpio.SourceOptions { return gpio.SourceOptions{Pump: plain{p}} })
-	})
-}
-
-func onTheRealPump(t *testing.T, options func(*edge.Pump) gpio.SourceOptions) {
 	dir, board := t.TempDir(), edgetest.NewBoard("boot-1")
 	sim := gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono})
 	specs := []gpio.Spec{spec(t, "digital_in", door), spec(t, "counter", "flow: {counter: GPIO22, every: 1h}"), spec(t, "digital_out", "pump: {digital_out: GPIO27}")}
 	open := func() (*edgetest.Rig, *gpio.Source, func() time.Duration) {
 		rig := edgetest.OpenRig(t, dir, board)
-		opt := options(rig.Pump)
-		opt.Specs, opt.Rows, opt.Clock, opt.Lookup = specs, rig.Store, rig.Clock, sim.Lookup
-		s, err := gpio.NewSource(opt)
+		s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: sim.Lookup})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,5 +97,57 @@ func onTheRealPump(t *testing.T, options func(*edge.Pump) gpio.SourceOptions) {
 	}
 	if b, err := json.Marshal(s.Devices()); err != nil || len(b) == 0 {
 		t.Error(err)
+	}
+}
+
+// TestReactsBeforeTheFlush: an output follows an edge while the disk hangs.
+func TestReactsBeforeTheFlush(t *testing.T) {
+	board, store := edgetest.NewBoard("boot-1"), edgetest.NewMemory()
+	_, free := store.Hold()
+	sim := gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono})
+	clock := edge.NewClock(board.Board())
+	ready := make(chan *gpio.Source, 1)
+	var s *gpio.Source
+	pump, stopPump := edgetest.RunPump(t, edge.PumpOptions{Agent: "test", Store: store, Clock: clock, React: func(ev *edge.Event, ticket *edge.Ticket) {
+		if ev.From != "device:door" || string(ev.Data) != `{"value":false,"state":"closed"}` {
+			return
+		}
+		if s == nil {
+			s = <-ready
+		}
+		if _, err := s.React(edge.Command{Device: "pump", Verb: "on", From: "rule:r"}, ticket); err != nil {
+			t.Error(err)
+		}
+	}})
+	source, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "digital_in", door), spec(t, "digital_out", "pump: {digital_out: GPIO27}")},
+		Pump: pump, Rows: store, Clock: clock, Lookup: sim.Lookup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready <- source
+	stop := bench.Start(t, source)
+	poll(t, "ok of both", func() bool {
+		return !slices.ContainsFunc(source.Devices(), func(d edge.DeviceStatus) bool { return d.Status != "ok" })
+	})
+	if err := sim.Drive("GPIO17", false); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "output", func() bool { on, _ := sim.Level("GPIO27"); return on })
+	if n := len(store.Entries()); n != 0 {
+		t.Errorf("%d events were stored by then", n)
+	}
+	free()
+	stop()
+	stopPump()
+	stored := ""
+	for _, e := range store.Entries() {
+		var ev edge.Event
+		if err := edge.DecodePayload(e.Data, &ev); err != nil {
+			t.Fatal(err)
+		}
+		stored += ev.From + " "
+	}
+	if !strings.Contains(stored, "device:door rule:r device:pump ") {
+		t.Errorf("stored in the order %s", stored)
 	}
 }

@@ -44,9 +44,6 @@ func (p *Pump) Deaf(on bool) {
 	p.deaf = on
 }
 
-// Emit keeps an event.
-func (p *Pump) Emit(ev edge.Event, cause *edge.Ticket) *edge.Ticket { return p.EmitWith(ev, cause) }
-
 // EmitWith keeps an event and its rows.
 func (p *Pump) EmitWith(ev edge.Event, cause *edge.Ticket, rows ...queue.Row) *edge.Ticket {
 	t := &edge.Ticket{}
