@@ -134,7 +134,8 @@ func NewPump(opt PumpOptions) *Pump {
 // event that caused it, or nil. It never blocks on the store, and calls React
 // before anything is written. A Mono of 0 means now. The event is stored as soon as its
 // ring's Sync asks, and tried again for as long as the store fails. Where there
-// is no room for it, it is counted, and told by a loss event when there is.
+// is no room for it, it is counted, and told by a loss event when there is. Data
+// must not change until the ticket is done.
 func (p *Pump) Emit(ev Event, cause *Ticket) *Ticket { return p.EmitWith(ev, cause) }
 
 // EmitWith does the same with rows that are stored in the event's own flush, or

@@ -8,12 +8,11 @@ type Ticket struct {
 	done chan struct{}
 
 	// Until done is closed these belong to the Pump.
-	ev     Event
-	cause  *Ticket
-	rows   []queue.Row
-	err    error
-	size   int
-	queued bool
+	ev    Event
+	cause *Ticket
+	rows  []queue.Row // stored with the event
+	err   error
+	size  int
 }
 
 func newTicket(ev Event, cause *Ticket) *Ticket {
