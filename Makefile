@@ -48,7 +48,9 @@ setup: ## installs what the tests need from Debian, once, and says what
 
 test: setup ## installs what it needs, then vets and tests everything
 	go vet $(PKGS)
-	timeout --foreground 900 go test -timeout 14m $(PKGS)
+	@mkdir -p bin
+	PROVE_REPORT=$(CURDIR)/bin/end-to-end.txt timeout --foreground 900 go test -timeout 14m $(PKGS)
+	@cat bin/end-to-end.txt 2>/dev/null || true
 
 test-race: setup ## the packages under the race detector
 	timeout --foreground 1200 go test -race -short -timeout 18m $(PKGS)

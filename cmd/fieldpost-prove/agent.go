@@ -126,6 +126,7 @@ func (a *Agent) post(ctx context.Context, key string, body []byte) ([]numbered, 
 	}
 	req.Header.Set("Authorization", "Bearer "+agentKey)
 	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.GetBody = nil // the client repeats by itself, and counts it; net/http must not
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}

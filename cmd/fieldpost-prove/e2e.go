@@ -64,6 +64,7 @@ func (e *E2E) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	stop := make(chan struct{})
 	go func() {
 		defer close(r.loaded)
@@ -72,6 +73,7 @@ func (e *E2E) Run(ctx context.Context) error {
 	strikes, err := e.strike(ctx, r)
 	close(stop)
 	<-r.loaded
+	took := time.Since(began)
 	if err = errors.Join(err, r.failed); err != nil {
 		report(e.Out, "the faults so far:", strikes)
 		return fmt.Errorf("%w\nthe agent's last words:\n%s", err, r.agent.Tail())
@@ -79,7 +81,7 @@ func (e *E2E) Run(ctx context.Context) error {
 	if err := e.drain(ctx, r); err != nil {
 		return err
 	}
-	return e.judge(ctx, r, strikes)
+	return e.judge(ctx, r, strikes, took)
 }
 
 func (e *E2E) build(ctx context.Context) (*rig, error) {
@@ -135,7 +137,7 @@ func (r *rig) broken() error {
 }
 
 func (e *E2E) strike(ctx context.Context, r *rig) ([]strike, error) {
-	if err := r.flowing(ctx); err != nil {
+	if err := r.flowing(ctx, r.between); err != nil {
 		return nil, err
 	}
 	var strikes []strike
@@ -155,7 +157,7 @@ func (e *E2E) drain(ctx context.Context, r *rig) error {
 	wait, cancel := context.WithTimeoutCause(ctx, 90*time.Second, errors.New("the backlog was not drained in 90 s"))
 	defer cancel()
 	delivered := func() (bool, error) {
-		if err := r.sub.Read(r.atSub.Received); err != nil {
+		if err := errors.Join(r.sub.Read(r.atSub.Received), r.recorder.Flush()); err != nil {
 			return false, err
 		}
 		return r.ledger.Open() == 0 && (!e.AtSubscriber || r.atSub.Open() == 0), nil
@@ -183,7 +185,7 @@ func (e *E2E) drain(ctx context.Context, r *rig) error {
 }
 
 // judge closes the ledgers and lets `fieldpost verify` close its own.
-func (e *E2E) judge(ctx context.Context, r *rig, strikes []strike) error {
+func (e *E2E) judge(ctx context.Context, r *rig, strikes []strike, took time.Duration) error {
 	if err := r.recorder.Flush(); err != nil {
 		return err
 	}
@@ -191,7 +193,8 @@ func (e *E2E) judge(ctx context.Context, r *rig, strikes []strike) error {
 	lines := []string{
 		fmt.Sprintf("at the line:       %v", line),
 		fmt.Sprintf("at the subscriber: %v", sub),
-		fmt.Sprintf("clients: %d, requests that broke off %d, sent again %d", e.Clients, r.load.Cut(), r.load.repeats.Load()),
+		fmt.Sprintf("%d clients: %.0f events a second over %v, %d requests broke off, %d were sent again",
+			e.Clients, float64(line.Acknowledged)/took.Seconds(), took.Round(time.Second), r.load.Cut(), r.load.repeats.Load()),
 	}
 	err := line.Broken()
 	files := []string{r.recorder.Path}

@@ -13,51 +13,75 @@ import (
 type fault struct {
 	name string
 	hit  func(ctx context.Context, r *rig) (string, error) // gives a remark
+	// atAgent: it strikes the agent, so what it must meet is a client's request or a
+	// backlog; else a message on the line or a backlog.
+	atAgent bool
+	// backlog: it leaves one that is being drained, and the next fault strikes into
+	// that at once.
+	backlog bool
 }
 
 // strike is what a fault met and did.
 type strike struct {
 	name     string
-	inFlight int64 // requests of clients under way when it struck
-	waiting  int64 // messages on the line, not acknowledged by the broker
+	requests int64 // of clients, that the agent had not answered when it struck
+	messages int64 // on the line, that the broker had not acknowledged
 	backlog  int   // events acknowledged to clients and not yet on record
 	cut      int64 // requests that broke off because of it
 	remark   string
 }
 
 func (s strike) String() string {
-	return fmt.Sprintf("%-22s requests in flight %d (broke off %d), messages in flight %d, backlog %d; %s",
-		s.name, s.inFlight, s.cut, s.waiting, s.backlog, s.remark)
+	return fmt.Sprintf("%-16s met %d requests (%d broke off), %d messages on the line, a backlog of %d; %s",
+		s.name, s.requests, s.cut, s.messages, s.backlog, s.remark)
 }
 
 // The faults. Each leaves the system whole again.
 var (
-	brokerTerm = fault{"broker SIGTERM", func(ctx context.Context, r *rig) (string, error) {
+	brokerTerm = fault{name: "broker SIGTERM", hit: func(ctx context.Context, r *rig) (string, error) {
 		return r.restartBroker(ctx, func() error { return r.broker.Term(10 * time.Second) })
 	}}
-	brokerKill = fault{"broker SIGKILL", func(ctx context.Context, r *rig) (string, error) {
+	brokerKill = fault{name: "broker SIGKILL", hit: func(ctx context.Context, r *rig) (string, error) {
 		return r.restartBroker(ctx, func() error { return r.broker.Kill() })
 	}}
-	agentTerm = fault{"agent SIGTERM", func(ctx context.Context, r *rig) (string, error) {
+	agentTerm = fault{name: "agent SIGTERM", atAgent: true, hit: func(ctx context.Context, r *rig) (string, error) {
 		return r.restartAgent(ctx, func() error { return r.agent.Term(20 * time.Second) })
 	}}
-	agentKill = fault{"agent SIGKILL", func(ctx context.Context, r *rig) (string, error) {
+	agentKill = fault{name: "agent SIGKILL", atAgent: true, hit: func(ctx context.Context, r *rig) (string, error) {
 		return r.restartAgent(ctx, func() error { return r.agent.Kill() })
 	}}
-	linkFreeze = fault{"link frozen 45 s", func(ctx context.Context, r *rig) (string, error) {
+	linkFreeze = fault{name: "link frozen 45 s", backlog: true, hit: func(ctx context.Context, r *rig) (string, error) {
 		return r.freezeLink(ctx, 45*time.Second)
 	}}
 )
 
-// strikeOnce waits until the fault has something to hit, strikes, and waits until
-// events arrive again.
+// strikeTries bounds how often a fault is struck until it hit something.
+const strikeTries = 5
+
+// strikeOnce strikes until the fault has hit something under way, and waits until
+// events arrive again. A blow to the agent may fall just after the last request
+// was answered: it proves nothing then, and is struck again.
 func (r *rig) strikeOnce(ctx context.Context, f fault) (strike, error) {
+	for range strikeTries {
+		s, err := r.blow(ctx, f)
+		if err != nil {
+			return s, err
+		}
+		if !f.atAgent || s.cut > 0 || s.backlog > 0 {
+			return s, nil
+		}
+	}
+	return strike{name: f.name}, fmt.Errorf("strike with %s: it hit nothing in %d tries", f.name, strikeTries)
+}
+
+// blow waits until there is something to hit, and strikes once.
+func (r *rig) blow(ctx context.Context, f fault) (strike, error) {
 	s := strike{name: f.name}
 	wait, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("nothing was in flight and no backlog in 10 s"))
 	defer cancel()
-	err := poll(wait, time.Millisecond, func() (bool, error) {
-		s.inFlight, s.waiting, s.backlog = r.load.InFlight(), r.recorder.Waiting(), r.ledger.Open()
-		return s.inFlight > 0 || s.backlog > 0, nil
+	err := poll(wait, 100*time.Microsecond, func() (bool, error) {
+		s.requests, s.messages, s.backlog = r.load.InFlight(), r.recorder.Waiting(), r.ledger.Open()
+		return s.backlog > 0 || f.atAgent && s.requests > 0 || !f.atAgent && s.messages > 0, nil
 	})
 	if err != nil {
 		return s, fmt.Errorf("strike with %s: %w", f.name, err)
@@ -67,7 +91,11 @@ func (r *rig) strikeOnce(ctx context.Context, f fault) (strike, error) {
 		return s, fmt.Errorf("strike with %s: %w", f.name, err)
 	}
 	s.cut = r.load.Cut() - cut
-	if err := r.flowing(ctx); err != nil {
+	between := r.between
+	if f.backlog {
+		between = 0
+	}
+	if err := r.flowing(ctx, between); err != nil {
 		return s, fmt.Errorf("recover from %s: %w", f.name, err)
 	}
 	return s, nil
@@ -75,7 +103,7 @@ func (r *rig) strikeOnce(ctx context.Context, f fault) (strike, error) {
 
 // flowing waits until new events come through to the broker, and then a little
 // longer, so that the next fault meets a system at work.
-func (r *rig) flowing(ctx context.Context) error {
+func (r *rig) flowing(ctx context.Context, longer time.Duration) error {
 	wait, cancel := context.WithTimeoutCause(ctx, 60*time.Second, errors.New("no event reached the broker in 60 s"))
 	defer cancel()
 	before := r.recorder.Total()
@@ -83,7 +111,7 @@ func (r *rig) flowing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return pause(ctx, r.between)
+	return pause(ctx, longer)
 }
 
 func (r *rig) restartBroker(ctx context.Context, stop func() error) (string, error) {
@@ -92,6 +120,10 @@ func (r *rig) restartBroker(ctx context.Context, stop func() error) (string, err
 	}
 	if err := pause(ctx, 1500*time.Millisecond); err != nil {
 		return "", err
+	}
+	backlog := r.ledger.Open()
+	if backlog == 0 {
+		return "", errors.New("the broker was away and no backlog grew")
 	}
 	began, before := time.Now(), r.recorder.Total()
 	if err := r.broker.Start(ctx); err != nil {
@@ -102,7 +134,7 @@ func (r *rig) restartBroker(ctx context.Context, stop func() error) (string, err
 	if err := poll(wait, 10*time.Millisecond, func() (bool, error) { return r.recorder.Total() > before, nil }); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("delivering again after %v", time.Since(began).Round(time.Millisecond)), nil
+	return fmt.Sprintf("%d events waiting, delivered from %v on", backlog, time.Since(began).Round(time.Millisecond)), nil
 }
 
 func (r *rig) restartAgent(ctx context.Context, stop func() error) (string, error) {

@@ -51,6 +51,7 @@ type goPackage struct {
 // goList runs go list -json and decodes what it prints.
 func goList(t *testing.T, args ...string) []goPackage {
 	t.Helper()
+	watchSources(t)
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {

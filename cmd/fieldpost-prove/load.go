@@ -48,9 +48,11 @@ func (l *Load) Run(ctx context.Context, stop <-chan struct{}) error {
 
 func (l *Load) client(ctx context.Context, client int, stop <-chan struct{}) error {
 	every := time.Duration(float64(l.Clients) / l.Rate * float64(time.Second))
-	next := time.NewTimer(0)
+	next := time.NewTimer(time.Hour)
 	defer next.Stop()
-	began := time.Now()
+	// Evenly spread over the clients, so that they don't all send at once.
+	began := time.Now().Add(every * time.Duration(client) / time.Duration(l.Clients))
+	next.Reset(time.Until(began))
 	for k := 0; ; {
 		select {
 		case <-stop:
@@ -59,7 +61,7 @@ func (l *Load) client(ctx context.Context, client int, stop <-chan struct{}) err
 			return context.Cause(ctx)
 		case <-next.C:
 		}
-		due := min(int(time.Since(began)/every)+1-k, loadMost)
+		due := min(int(max(0, time.Since(began))/every)+1-k, loadMost)
 		if due > 0 {
 			if err := l.send(ctx, client, k, due); err != nil {
 				return fmt.Errorf("client %d: %w", client, err)
