@@ -48,8 +48,9 @@ type feed struct {
 	store  ringLister
 	cursor *queue.Cursor
 	takes  func(ring string) bool
-	live   bool // LiveFirst
-	per    int  // events in a message
+	shy    func(ring string) bool // rings that go last: they may cost the connection
+	live   bool                   // LiveFirst
+	per    int                    // events in a message
 	wait   time.Duration
 
 	runs []*run // sorted by ring; with LiveFirst two a ring
@@ -119,10 +120,10 @@ func (f *feed) next(now time.Time, final bool) (p page, again time.Duration, err
 		f.news = false
 		f.refresh()
 	}
-	for pass := 0; pass < 2; pass++ { // what is live first, then the backlog
+	for pass := range 4 { // what is live first, then the backlog, then both of shy rings
 		for i := range f.runs {
 			r := f.runs[(f.turn+i)%len(f.runs)]
-			if r.backlog != (pass == 1) {
+			if r.backlog != (pass&1 == 1) || f.shy(r.ring) != (pass&2 == 2) {
 				continue
 			}
 			evs, wait, err := f.read(r, now, final)
@@ -168,8 +169,12 @@ func (f *feed) read(r *run, now time.Time, final bool) ([]edge.Event, time.Durat
 		if next <= r.after && len(evs) == 0 {
 			return nil, 0, nil
 		}
-		r.since = time.Time{}
 		evs, next = r.keep(evs, next)
+		r.since = time.Time{}
+		if rest := len(evs) % max(f.per, 1); rest > 0 && rest < len(evs) && next >= end && f.wait > 0 && !final {
+			evs = evs[:len(evs)-rest] // the rest waits to make a whole batch
+			next, r.since = rangeOf(&evs[len(evs)-1]).To, now
+		}
 		r.after = next
 		if len(evs) > 0 {
 			return evs, 0, nil

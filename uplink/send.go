@@ -154,26 +154,25 @@ func (s *session) quiet(ctx context.Context) bool {
 
 // put hands events to the connection.
 func (s *session) put(ctx context.Context, ring string, evs []edge.Event) error {
-	bytes, largest := 0, 0
+	first, last := rangeOf(&evs[0]), rangeOf(&evs[len(evs)-1])
+	s.mu.Lock()
+	fl := s.flight[ring]
+	if fl == nil {
+		fl = &flight{}
+		s.flight[ring] = fl
+	}
+	bytes := 0
 	for i := range evs {
 		size := sizeOf(&evs[i])
 		bytes += size
-		largest = max(largest, size)
+		fl.sizes = append(fl.sizes, size)
 	}
-	first, last := rangeOf(&evs[0]), rangeOf(&evs[len(evs)-1])
-	s.mu.Lock()
 	s.win.sent(len(evs), bytes, time.Now())
-	if !s.refused[span{ring, first}] {
-		fl := s.flight[ring]
-		if fl == nil {
-			fl = &flight{}
-			s.flight[ring] = fl
-		}
+	if !s.refused[span{ring, first}] { // a gap in place of what was sent before
 		if fl.head == 0 {
-			fl.head, fl.last = first.From, 0
+			fl.head = first.From
 		}
 		fl.last = max(fl.last, last.To)
-		fl.largest = max(fl.largest, largest)
 	}
 	s.mu.Unlock()
 	err := s.conn.Send(ctx, Batch{Ring: ring, Events: evs, Per: s.f.per()})

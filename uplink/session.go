@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +42,23 @@ type session struct {
 // flight is what is on its way of one ring.
 type flight struct {
 	head, last uint64 // the first and last seq in flight; head 0: none
-	largest    int    // bytes of the largest event in flight
+	sizes      []int  // bytes of each event in flight, in order of sending
+}
+
+// acked takes what was answered off and gives the size of the largest event of it.
+func (f *flight) acked(a Ack) (largest int) {
+	if f == nil {
+		return 0
+	}
+	if f.head = max(f.head, a.Range.To+1); f.head > f.last {
+		f.head = 0
+	}
+	n := min(a.Events, len(f.sizes))
+	if n > 0 {
+		largest = slices.Max(f.sizes[:n])
+	}
+	f.sizes = f.sizes[n:]
+	return largest
 }
 
 // span is a range of one ring.
@@ -63,7 +80,7 @@ func newSession(f *Forwarder, conn Conn) *session {
 		never:  make(chan verdict),
 		flight: map[string]*flight{}, refused: map[span]bool{},
 		feed: &feed{
-			log: f.opt.Log, store: f.opt.Store, cursor: f.cursor, takes: f.takes,
+			log: f.opt.Log, store: f.opt.Store, cursor: f.cursor, takes: f.takes, shy: f.suspect.shy,
 			live: f.opt.Order == LiveFirst, per: f.opt.BatchEvents, wait: f.opt.BatchWait,
 		},
 	}
@@ -193,15 +210,7 @@ func (s *session) take(a Ack) error {
 	s.mu.Lock()
 	s.win.acked(a.Events, now)
 	inflight := s.win.events
-	fl := s.flight[a.Ring]
-	var largest int
-	if fl != nil && fl.head > 0 {
-		if a.Range.To >= fl.last {
-			largest, fl.head, fl.largest = fl.largest, 0, 0
-		} else {
-			fl.head = max(fl.head, a.Range.To+1)
-		}
-	}
+	largest := s.flight[a.Ring].acked(a)
 	at := span{a.Ring, a.Range}
 	gap := s.refused[at]
 	delete(s.refused, at)

@@ -12,7 +12,8 @@ const (
 // connection. Some peers answer a message over their limit with nothing but that,
 // and would do so for ever. An event is given up only if it was alone in flight
 // each time and is larger than anything this peer ever took: a bad line can't
-// make that up, for on one smaller events fail as well.
+// make that up, for on one smaller events fail as well. Until then its ring goes
+// last, so that it keeps nothing else back.
 type suspects struct {
 	mu      sync.Mutex
 	heads   map[string]suspect // by ring
@@ -55,6 +56,13 @@ func (s *suspects) took(ring string, to uint64, size int) {
 	if h, ok := s.heads[ring]; ok && to >= h.seq {
 		delete(s.heads, ring)
 	}
+}
+
+// shy reports whether a ring's next event may cost the connection.
+func (s *suspects) shy(ring string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heads[ring].times >= suspectAfter
 }
 
 // judge says whether an event must go alone, and whether the peer will never
