@@ -165,15 +165,25 @@ func (t *tally) take(ctx context.Context, most int) error {
 	return nil
 }
 
-// wait waits for the next tick or for the end. The kernel counts meanwhile; where
-// there is no kernel, the wait itself does.
+// wait waits for the next tick or for the end. The kernel counts meanwhile, and
+// is asked now and then whether it still does; where there is no kernel, the wait
+// itself counts.
 func (t *tally) wait(ctx context.Context, tick <-chan time.Time) error {
 	if t.line.Kernel() {
-		select {
-		case <-ctx.Done():
-		case <-tick:
+		ask := time.NewTicker(askEvery)
+		defer ask.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick:
+				return nil
+			case <-ask.C:
+				if err := t.drain(); err != nil {
+					return err
+				}
+			}
 		}
-		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -23,6 +23,10 @@ type DigitalOut struct {
 	Remote    bool          `mapstructure:"remote"`
 }
 
+// askEvery is how often a line that tells nothing by itself is asked whether it
+// is still there.
+const askEvery = 10 * time.Second
+
 func digitalOutDriver() Driver {
 	return Driver{
 		Name: "digital_out",
@@ -60,6 +64,7 @@ type output struct {
 	ends    int64 // when it goes off by itself, on CLOCK_MONOTONIC; 0: never
 	told    *Told // the change that turned it on
 	started bool  // it ran before in this process
+	broken  error // what a command found wrong with the line: Run gives up on it
 }
 
 var _ Commander = (*output)(nil)
@@ -108,6 +113,9 @@ func (d *output) begin(out *Outlet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	had := out.Stored(&d.row)
+	if max := d.cfg.MaxOn.D(); d.row.Why != "pulse" || max > 0 && d.row.For > max {
+		d.limit(0) // the config may have another max_on than the run before
+	}
 	d.out = out
 	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: d.initial(had), Park: d.park()})
 	if err != nil {
@@ -122,24 +130,30 @@ func (d *output) begin(out *Outlet) error {
 	if err != nil {
 		return errors.Join(err, line.Close())
 	}
-	d.line, d.started = line, true
-	now := d.env.Clock.Stamp()
-	on := d.row.Value && level && !d.overdue() // it was on before, and is
-	before := d.row.Value
-	d.row.Value = level
-	if !level || !on {
-		d.clear(now)
+	d.line, d.started, d.broken = line, true, nil
+	d.settle(level, had)
+	return nil
+}
+
+// settle takes over the level that the line has now, and tells it where it is
+// news. What was on before and still is keeps its deadline. The caller holds d.mu.
+func (d *output) settle(level, had bool) {
+	now, why := d.env.Clock.Stamp(), ""
+	if d.overdue() {
+		why = d.row.Why
 	}
-	if level && !on && d.cfg.MaxOn > 0 {
-		d.row.For, d.row.Why = d.cfg.MaxOn.D(), "max_on"
+	same := had && d.row.Value == level
+	d.row.Value, d.row.Want = level, level
+	if !same {
+		d.clear(now)
+		d.limit(0)
 	}
 	d.arm(now)
-	if !had || before != level {
-		d.told = d.tell(now.Mono, nil, "")
-	} else {
-		out.Show(boolean(level), d.cfg.States.of(level), "")
+	if !same {
+		d.told = d.tell(now.Mono, nil, why)
+		return
 	}
-	return nil
+	d.out.Show(boolean(level), d.cfg.States.of(level), "")
 }
 
 // initial is the level to request.
@@ -183,29 +197,29 @@ func (d *output) arm(now queue.Stamp) {
 		d.ends = now.Mono + int64(d.row.For-d.env.Clock.Age(d.row.Since))
 		d.ends = max(d.ends, 1)
 	}
+	d.rouse()
+}
+
+// rouse makes watch look.
+func (d *output) rouse() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-// watch waits for deadlines until ctx is done.
+// watch waits for deadlines until ctx is done. Now and then it asks the line, so
+// that a chip that went away is noticed before the next command.
 func (d *output) watch(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
-		d.mu.Lock()
-		err := d.deadline()
-		left := time.Duration(d.ends - d.env.Clock.Stamp().Mono)
-		if d.ends == 0 {
-			left = time.Hour // anything: wake tells when there is one
-		}
-		d.mu.Unlock()
+		left, err := d.look()
 		if err != nil {
 			return err
 		}
 		d.out.Flush()
-		t.Reset(max(left, 0))
+		t.Reset(left)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -213,6 +227,25 @@ func (d *output) watch(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
+}
+
+// look does what is due, and gives the time until it is to look again.
+func (d *output) look() (time.Duration, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.broken != nil {
+		return 0, d.broken
+	}
+	if _, err := d.line.Level(); err != nil {
+		return 0, err
+	}
+	if err := d.deadline(); err != nil {
+		return 0, err
+	}
+	if d.ends == 0 {
+		return askEvery, nil
+	}
+	return max(0, min(askEvery, time.Duration(d.ends-d.env.Clock.Stamp().Mono))), nil
 }
 
 // deadline turns it off where its time is over. The caller holds d.mu.
@@ -239,6 +272,7 @@ func (d *output) rest(clean bool) error {
 	line := d.line
 	d.line = nil
 	if !clean {
+		d.ends = 0
 		return line.Close()
 	}
 	level := d.row.Value

@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -30,6 +31,10 @@ func (d *output) Do(a Action) (Result, error) {
 	now := d.env.Clock.Stamp()
 	mono, err := d.line.Set(level)
 	if err != nil {
+		if errors.Is(err, edge.ErrAbsent) {
+			d.broken = err // else the line is kept: letting go of it may move it
+			d.rouse()
+		}
 		return Result{}, err
 	}
 	changed := level != d.row.Value

@@ -199,9 +199,13 @@ func TestDeadlineSurvives(t *testing.T) {
 				if c.reboot {
 					b.Clock.Reboot()
 				}
+				b.Pump.Forget()
 				stop = bench.Start(t, b.Source(t, pump))
 				bench.Pass(time.Second)
 				level(t, b, c.atOnce)
+				if !c.atOnce {
+					expect(t, b, "pump", `change {"value":false,"state":"off","why":"max_on"}`)
+				}
 				bench.Pass(5 * time.Minute)
 				level(t, b, c.later)
 				stop()
@@ -230,7 +234,84 @@ func TestOutputFailsAndRecovers(t *testing.T) {
 		if _, err := s.React(edge.Command{Device: "pump", Verb: "off"}, nil); !errors.Is(err, edge.ErrAbsent) {
 			t.Errorf("unplugged: %v", err)
 		}
+		bench.Pass(time.Second)
+		if d, _ := s.Device("pump"); d.Status != "absent" {
+			t.Errorf("unplugged: %+v", d)
+		}
+		b.Board.Plug()
+		bench.Pass(10 * time.Second)
+		order(t, s, "on", "")
+		level(t, b, true)
 	})
+}
+
+// TestNewMaxOn: a limit that the config got while it was on counts from when it
+// went on, and one that the config lost is gone.
+func TestNewMaxOn(t *testing.T) {
+	for _, c := range []struct {
+		before, after string
+		atOnce, later bool // on at once, and five minutes after
+	}{{"", ", max_on: 5m", true, false}, {"", ", max_on: 1m", false, false}, {", max_on: 5m", "", true, true}, {", max_on: 5m", ", max_on: 20m", true, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := bench.NewBench(t)
+			s := b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: last"+c.before+"}"))
+			stop := bench.Start(t, s)
+			bench.Pass(time.Second)
+			order(t, s, "on", "")
+			bench.Pass(2 * time.Minute)
+			b.Pump.Deaf(true)
+			stop()
+			b.Pump.Deaf(false)
+			stop = bench.Start(t, b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: last"+c.after+"}")))
+			bench.Pass(time.Second)
+			level(t, b, c.atOnce)
+			if moved := len(b.Board.Trace("GPIO27")); !c.atOnce && moved != 2 {
+				t.Errorf("it was on for a moment: %v", b.Board.Trace("GPIO27"))
+			}
+			bench.Pass(5 * time.Minute)
+			level(t, b, c.later)
+			stop()
+		})
+	}
+}
+
+// TestBootOnIsLimited: max_on also limits what boot turned on.
+func TestBootOnIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		stop := bench.Start(t, b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: on, max_on: 5m}")))
+		defer stop()
+		bench.Pass(4 * time.Minute)
+		level(t, b, true)
+		bench.Pass(time.Minute + time.Second)
+		level(t, b, false)
+		expect(t, b, "pump", isOn, `change {"value":false,"state":"off","why":"max_on"}`)
+	})
+}
+
+// TestOutputComesBack: a chip that went away is noticed without a command, and
+// what was on is on again when it is back, whatever boot says.
+func TestOutputComesBack(t *testing.T) {
+	for _, boot := range []string{"off", "on"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := bench.NewBench(t)
+			s := b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: "+boot+"}"))
+			stop := bench.Start(t, s)
+			defer stop()
+			bench.Pass(time.Second)
+			if boot == "off" {
+				order(t, s, "on", "")
+			}
+			b.Board.Unplug()
+			bench.Pass(11 * time.Second)
+			if d, _ := s.Device("pump"); d.Status != "absent" {
+				t.Errorf("boot %s, unplugged: %+v", boot, d)
+			}
+			b.Board.Plug()
+			bench.Pass(time.Minute)
+			level(t, b, true)
+		})
+	}
 }
 
 // TestReactFirst: a rule's output follows on the emitting goroutine, before
