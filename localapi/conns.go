@@ -133,6 +133,15 @@ func (c *boundedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite ends the answer without ending the connection: net/http does so for
+// requests that it refuses early, so that their client can read why.
+func (c *boundedConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
 // addrOf is the address of a TCP peer, or the zero one.
 func addrOf(a net.Addr) netip.Addr {
 	if t, ok := a.(*net.TCPAddr); ok {
