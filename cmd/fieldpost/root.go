@@ -48,9 +48,10 @@ ring, serves them to the LAN and forwards them upstream when there is a line to 
 
 "fieldpost demo" shows all of it with nothing attached.
 Exit codes: 0 fine, 1 failed or found a problem, 2 usage or config, 3 no agent to talk to.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          knownVerb,
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		Args:                       knownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(sh.Err)
 			if err := cmd.Help(); err != nil {
