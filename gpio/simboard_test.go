@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	periph "periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpioreg"
+	"periph.io/x/conn/v3/pin"
 
 	"fieldpost/edge"
 	"fieldpost/gpio"
@@ -287,8 +288,8 @@ func TestRegistry(t *testing.T) {
 		if err := p.Out(periph.High); err != nil {
 			t.Error(err)
 		}
-		if level, _ := b.Level("GPIO17"); !level || p.Read() != periph.High || p.Function() != "OUT" {
-			t.Errorf("level %v, function %s", level, p.Function())
+		if level, _ := b.Level("GPIO17"); !level || p.Read() != periph.High || real.Real().(pin.PinFunc).Func() != periph.OUT {
+			t.Errorf("level %v, %v", level, real.Real())
 		}
 		if err := p.Halt(); err != nil {
 			t.Error(err)
