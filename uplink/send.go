@@ -174,7 +174,9 @@ func (s *session) put(ctx context.Context, ring string, evs []edge.Event) error 
 		}
 		fl.last = max(fl.last, last.To)
 	}
+	inflight := s.win.events
 	s.mu.Unlock()
+	s.f.set(func(st *status) { st.inflight = inflight })
 	err := s.conn.Send(ctx, Batch{Ring: ring, Events: evs, Per: s.f.per()})
 	if ctx.Err() != nil {
 		return nil
