@@ -30,17 +30,20 @@ func (b *bench) backlogs(ctx context.Context) error {
 		peer: "mosquitto's bridge", show: perSecond, reach: 1, byRatio: true, reachText: "1.0 x"})
 	b.table.add(&row{name: "drain of " + load + ", messages of 100 events", ours: ours.batches, theirs: bridge.drain,
 		peer: "mosquitto's bridge, one by one", show: perSecond})
-	for _, p := range []struct {
-		name string
-		run  *backlogRun
-	}{{"mosquitto", bridge}, {"Redis, appendfsync always", redis}} {
-		b.table.add(&row{name: "RSS idle", ours: ours.idle, theirs: p.run.idle, peer: p.name, show: megabytes, reach: 20e6, reachText: "20 MB"})
-		b.table.add(&row{name: "RSS with " + load, ours: ours.loaded, theirs: p.run.loaded, peer: p.name, show: megabytes, reach: 30e6, reachText: "30 MB"})
-		b.table.add(&row{name: "start to first acknowledgement, clean stop", ours: ours.restart, theirs: p.run.restart, peer: p.name,
-			show: milliseconds, reach: 0.1, reachText: "100 ms"})
+	const redisPeer = "Redis, appendfsync always"
+	memory := func(name string, ours, theirs *measure, peer string, reach float64, text string) {
+		b.table.add(&row{name: name, ours: ours, theirs: theirs, peer: peer, show: megabytes, reach: reach, reachText: text})
 	}
-	b.table.add(&row{name: "start to first acknowledgement, SIGKILL", ours: ours.crashed, theirs: redis.crashed, peer: "Redis, appendfsync always",
-		show: milliseconds, reach: 0.1, reachText: "100 ms"})
+	memory("RSS idle", ours.idle, bridge.idle, "mosquitto", 20e6, "20 MB")
+	memory("", ours.idle, redis.idle, redisPeer, 0, "")
+	memory("RSS with "+load, ours.loaded, bridge.loaded, "mosquitto", 30e6, "30 MB")
+	memory("", ours.loaded, redis.loaded, redisPeer, 0, "")
+	start := func(name string, ours, theirs *measure, peer, text string) {
+		b.table.add(&row{name: name, ours: ours, theirs: theirs, peer: peer, show: milliseconds, reach: 0.1, reachText: text})
+	}
+	start("start with it to first acknowledgement, clean stop", ours.restart, bridge.restart, "mosquitto", "100 ms")
+	start("", ours.restart, redis.restart, redisPeer, "")
+	start("start with it to first acknowledgement, SIGKILL", ours.crashed, redis.crashed, redisPeer, "100 ms")
 	for round := range b.rounds {
 		if err := errors.Join(b.oursBacklog(ctx, ours, 0), b.oursBacklog(ctx, ours, 100), b.bridgeBacklog(ctx, bridge), b.redisBacklog(ctx, redis)); err != nil {
 			return err

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -123,5 +125,39 @@ func TestSocketClientSpeaksToARealServer(t *testing.T) {
 		if i >= len(got) || got[i] != want[i] {
 			t.Fatalf("message %d did not come through as it was sent", i+1)
 		}
+	}
+}
+
+func TestHTTPClientReadsAnswers(t *testing.T) {
+	answers := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Header.Get("Authorization") != "Bearer "+agentKey || string(body) != "{}\n{}\n" {
+			t.Errorf("got %q of %v, %v", body, r.Header, err)
+		}
+		if answers++; answers == 3 {
+			http.Error(w, "no room", http.StatusServiceUnavailable)
+			return
+		}
+		said := strings.Repeat("x", answers*1500)
+		w.Header().Set("Content-Length", strconv.Itoa(len(said)))
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, said)
+	}))
+	defer srv.Close()
+	addr := strings.TrimPrefix(srv.URL, "http://")
+	c, err := dialHTTP(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	request := postRequest(addr, "application/x-ndjson", []byte("{}\n{}\n"))
+	for i := range 2 {
+		if err := c.do(request); err != nil {
+			t.Fatalf("request %d: %v", i+1, err)
+		}
+	}
+	if err := c.do(request); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("a refusal gave %v", err)
 	}
 }

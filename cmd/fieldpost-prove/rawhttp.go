@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,17 +44,50 @@ func (c *rawHTTP) do(request []byte) error {
 	if _, err := c.Write(request); err != nil {
 		return err
 	}
-	res, err := http.ReadResponse(c.r, nil)
+	status, size, err := c.head()
 	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if status == http.StatusCreated {
+		_, err = c.r.Discard(size)
 		return err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusCreated {
-		said, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-		return fmt.Errorf("post events: %s: %s", res.Status, bytes.TrimSpace(said))
+	said := make([]byte, min(size, 500))
+	_, _ = io.ReadFull(c.r, said)
+	return fmt.Errorf("post events: %d: %s", status, said)
+}
+
+// head reads an answer's status line and headers. The agent's answers to events
+// have a Content-Length.
+func (c *rawHTTP) head() (status, size int, err error) {
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		return 0, 0, err
 	}
-	_, err = io.Copy(io.Discard, res.Body)
-	return err
+	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
+		return 0, 0, fmt.Errorf("%q is no status line", line)
+	}
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return 0, 0, err
+	}
+	const length = "Content-Length:"
+	for size = -1; ; {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return 0, 0, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		switch {
+		case len(line) == 0 && size < 0:
+			return 0, 0, fmt.Errorf("no %s", length)
+		case len(line) == 0:
+			return status, size, nil
+		case len(line) > len(length) && bytes.EqualFold(line[:len(length)], []byte(length)):
+			if size, err = strconv.Atoi(string(bytes.TrimSpace(line[len(length):]))); err != nil || size < 0 {
+				return 0, 0, fmt.Errorf("%q is no length", line)
+			}
+		}
+	}
 }
 
 // produceHTTP posts events over one connection until stop is closed, perRequest
