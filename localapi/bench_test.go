@@ -80,10 +80,8 @@ func BenchmarkSocketPublish(b *testing.B) {
 
 // The API's own share of a post of 1,000 lines: a pump that stores nothing.
 func BenchmarkNDJSONAlone(b *testing.B) {
-	r := newRig(b, nil)
-	s := *r.server
-	s.Pump = numbering{}
-	p := publisher{s: &s, who: principal{name: "b", role: roleWrite}}
+	s := &Server{Deps: Deps{Pump: numbering{}}, lim: defaultLimits()}
+	p := s.publisher(principal{name: "b", role: roleWrite})
 	body := bytes.Repeat([]byte(benchLine+"\n"), 1000)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -71,7 +71,7 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 		lim := defaultLimits()
-		p := publisher{s: &Server{lim: lim}, who: who, checked: "events"}
+		p := (&Server{lim: lim}).publisher(who)
 		evs, err := p.message(bytes.ReplaceAll(m.rest, []byte(`"ring"`), []byte(`"rinh"`)))
 		for i := range evs {
 			if err == nil && (evs[i].Validate() != nil || evs[i].From != "client:f") {

@@ -63,7 +63,7 @@ func postEvents(s *Server, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := publisher{s: s, who: r.who}
+	p := s.publisher(r.who)
 	var evs []edge.Event
 	if lines {
 		evs, err = p.lines(body)
@@ -103,10 +103,15 @@ func (r *request) idempotency(body []byte) (k edge.Idempotency, err error) {
 
 // publisher turns what a client sends into events that may be stored.
 type publisher struct {
-	s   *Server
-	who principal
+	s    *Server
+	who  principal
+	from string // the principal as author
 
 	checked string // the ring that was last found fine
+}
+
+func (s *Server) publisher(who principal) publisher {
+	return publisher{s: s, who: who, from: who.from()}
 }
 
 // lines reads NDJSON. Empty lines are skipped.
@@ -211,7 +216,7 @@ func (p *publisher) admit(ev *edge.Event) error {
 		}
 		p.checked = ev.Ring
 	}
-	ev.From = p.who.from()
+	ev.From = p.from
 	return nil
 }
 

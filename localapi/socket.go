@@ -28,6 +28,7 @@ type socket struct {
 	conn *websocket.Conn
 	pipe *pipe
 
+	events   publisher    // of the reader alone
 	waiting  *window      // bounds what was published and is not flushed
 	queue    chan publish // to the publisher
 	commands chan struct{}
@@ -55,7 +56,7 @@ func getSocket(s *Server, r *request) (any, error) {
 		}
 		conn.SetReadLimit(int64(s.lim.events))
 		k := &socket{
-			s: s, who: r.who, me: me, conn: conn, pipe: hijack.pipe,
+			s: s, who: r.who, me: me, conn: conn, pipe: hijack.pipe, events: s.publisher(r.who),
 			waiting: newWindow(s.lim.inFlight), queue: make(chan publish, s.lim.inFlight),
 			commands: make(chan struct{}, s.lim.commands), stopFeed: func() {},
 		}

@@ -23,8 +23,7 @@ func (k *socket) publish(ctx context.Context, m *message) error {
 	if !k.who.role.allows(roleWrite) {
 		return forbidden("publish needs the role write, and the key %q has %s", k.who.name, k.who.role)
 	}
-	p := publisher{s: k.s, who: k.who}
-	evs, err := p.message(m.rest)
+	evs, err := k.events.message(m.rest)
 	if err != nil {
 		return err
 	}

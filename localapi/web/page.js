@@ -67,13 +67,21 @@ function span(seconds) {
 
 function clock(text) {
   const t = new Date(text);
-  return isNaN(t) ? "" : t.toLocaleTimeString();
+  return isNaN(t) ? "" : t.toLocaleTimeString([], { hour12: false });
 }
 
 function text(value) {
   if (value === undefined || value === null) return "–";
   if (typeof value === "number") return value.toLocaleString(undefined, { maximumFractionDigits: 4 });
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+// shown is a value the way people say it.
+function shown(data) {
+  if (data === null || typeof data !== "object") return text(data);
+  if (data.state !== undefined) return String(data.state);
+  if (data.value !== undefined) return text(data.value) + (data.unit ? " " + data.unit : "");
+  return JSON.stringify(data);
 }
 
 const mayWrite = () => me && me.role !== "read";
@@ -127,8 +135,10 @@ function showUplinks(list, demo) {
 
 const cut = new Set();
 
+// cutButton offers to join a line that is down, too: this page may not be the one
+// that cut it.
 function cutButton(u, up) {
-  const on = cut.has(u.name);
+  const on = cut.has(u.name) || !up;
   const b = el("button", on ? "" : "quiet", on ? "Join the line" : "Cut the line");
   b.onclick = async () => {
     b.disabled = true;
@@ -163,7 +173,8 @@ function fillDevice(card, d) {
   head.append(who);
   const commands = d.commands || [];
   if (commands.includes("on") && commands.includes("off") && mayWrite()) head.append(toggle(d));
-  const value = el("div", "value", d.state || text(d.value));
+  const switched = commands.includes("on") && typeof d.value === "boolean";
+  const value = el("div", "value", d.state || (switched ? (d.value ? "on" : "off") : text(d.value)));
   if (d.unit && !d.state) value.append(el("span", "unit", d.unit));
   const foot = el("div", "small");
   if (d.status === "ok") foot.textContent = d.since ? "since " + clock(d.since) : "";
@@ -203,9 +214,8 @@ function showEvent(ev) {
   const li = el("li", ev.kind === "gap" ? "gap" : "");
   const t = el("time", "", clock(ev.time));
   t.title = ev.time || "";
-  const what = ev.data && ev.data.state !== undefined ? ev.data.state : JSON.stringify(ev.data);
-  const data = el("code", "", ev.kind + " " + what);
-  data.title = ev.id + " · " + ev.ring + " " + ev.seq + (ev.from ? " · " + ev.from : "");
+  const data = el("code", "", ev.kind + " " + shown(ev.data));
+  data.title = JSON.stringify(ev.data) + " · " + ev.id + " · " + ev.ring + " " + ev.seq + (ev.from ? " · " + ev.from : "");
   li.append(t, el("span", "name", ev.name), data);
   const list = $("events");
   list.prepend(li);
@@ -245,9 +255,9 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 async function poll(signal) {
   while (!signal.aborted) {
     try {
-      const s = await get("v1/status", signal);
+      const [s, d] = await Promise.all([get("v1/status", signal), get("v1/devices", signal)]);
       showStatus(s);
-      showDevices((await get("v1/devices", signal)).devices);
+      showDevices(d.devices);
       $("main").hidden = false;
       $("login").hidden = true;
       $("logout").hidden = false;
