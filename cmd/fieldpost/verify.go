@@ -28,41 +28,54 @@ something is missing, contradicts itself, or is not closed.`,
 	out := outputFlag(cmd)
 	cmd.RunE = func(_ *cobra.Command, files []string) error {
 		v := edge.NewVerifier()
+		bad := &badLines{w: a.Err}
 		for _, name := range files {
-			if err := a.verifyFile(v, name); err != nil {
+			if err := a.verifyFile(v, name, bad); err != nil {
 				return err
 			}
 		}
-		return a.printVerify(v.Report(), *out)
+		return a.printVerify(v.Report(), bad.count, *out)
 	}
 	return cmd
 }
 
-func (a *app) verifyFile(v *edge.Verifier, name string) error {
+// badLines tells of lines that can't be read, the first few one by one. A power
+// cut leaves one at the end of a file: it is no reason to prove nothing.
+type badLines struct {
+	w     io.Writer
+	count int
+}
+
+// maxBadLines is how many of them are told one by one.
+const maxBadLines = 20
+
+func (b *badLines) add(name string, line int, err error) {
+	if b.count++; b.count <= maxBadLines {
+		fmt.Fprintf(b.w, "fieldpost: %s:%d: %s\n", name, line, oneLine(err.Error()))
+	}
+}
+
+func (a *app) verifyFile(v *edge.Verifier, name string, bad *badLines) error {
 	if name == "-" {
-		return verifyLines(v, a.In, "standard input")
+		return verifyLines(v, a.In, "standard input", bad)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return verifyLines(v, f, name)
+	return verifyLines(v, f, name, bad)
 }
 
-// verifyLines hands lines to the verifier. A last line that was cut off, as a
-// power cut leaves it, is told with its number like any other.
-func verifyLines(v *edge.Verifier, r io.Reader, name string) error {
+// verifyLines hands lines to the verifier.
+func verifyLines(v *edge.Verifier, r io.Reader, name string, bad *badLines) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 1<<20), maxVerifyLine)
 	n := 0
 	for lines.Scan() {
 		n++
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
 		if err := v.Add(lines.Bytes()); err != nil {
-			return fmt.Errorf("%s:%d: %w", name, n, err)
+			bad.add(name, n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -71,13 +84,16 @@ func verifyLines(v *edge.Verifier, r io.Reader, name string) error {
 	return nil
 }
 
-func (a *app) printVerify(rep edge.VerifyReport, out format) error {
+func (a *app) printVerify(rep edge.VerifyReport, bad int, out format) error {
 	if out == asJSON {
 		if err := printJSON(a.Out, rep); err != nil {
 			return err
 		}
 	} else if err := a.printVerifyTable(rep); err != nil {
 		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d lines can't be read", bad)
 	}
 	if !rep.Closed {
 		return errSilent
