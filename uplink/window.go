@@ -76,7 +76,7 @@ func (w *window) adapt(m mark, now time.Time) {
 	switch took := now.Sub(m.at); {
 	case took < quickAck && m.full:
 		w.size = min(w.size*2, w.most)
-	case took > lateAck && m.at.After(w.shrunk):
+	case took > lateAck && !m.at.Before(w.shrunk):
 		// Once a window: the marks behind this one went out at the same pace.
 		w.size = max(w.size/2, w.least)
 		w.shrunk = now
