@@ -1,8 +1,6 @@
 package queue
 
-import (
-	"errors"
-)
+import "slices"
 
 // bound raises the floors of rings that exceed their size or age. Count is kept
 // by the flush itself.
@@ -150,17 +148,23 @@ func (s *Store) unlinkGone() error {
 			}
 		}
 		gone = append(gone, r.segments[:k]...)
-		r.segments = append([]*segment(nil), r.segments[k:]...)
 	}
 	s.mu.Unlock()
-	var first error
 	for _, g := range gone {
-		if err := s.opt.Fault("evict"); err != nil {
+		err := s.opt.Fault("evict")
+		if err == nil {
+			err = g.remove()
+		}
+		if err != nil {
 			return err
 		}
-		first = errors.Join(first, g.remove())
 	}
-	return first
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rings {
+		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return slices.Contains(gone, g) })
+	}
+	return nil
 }
 
 // readers is how many segments may be open for reading alone.

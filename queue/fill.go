@@ -21,6 +21,7 @@ type filler struct {
 	fault   func(string) error
 	newest  func() *segment             // the ring's newest segment, or nil
 	rolled  func(first uint64) *segment // adds one behind it
+	dropped func(*segment)              // takes it back, nothing having been stored in it
 	old     func(Stamp) bool            // a segment that began then spans time enough; nil: never
 	scratch []byte
 }
@@ -50,8 +51,8 @@ func (f *filler) put(epochs []uint32, records []stored) error {
 // span more seqs than it may hold records.
 func (f *filler) isFull(seg *segment, next uint64) bool {
 	sum := seg.summary()
-	if sum.last == 0 {
-		return false
+	if sum.last == 0 { // made for a record that was gone before it was moved
+		return next != seg.first
 	}
 	return next > sum.last && next-seg.first >= uint64(f.events) || int64(sum.bytes) >= f.bytes*15/16 || f.old != nil && f.old(sum.from)
 }
@@ -85,35 +86,19 @@ func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done 
 	if done == len(records) {
 		return done, nil
 	}
-	if err := f.fault("segment commit"); err != nil {
-		return 0, err
+	err = f.fault("segment commit")
+	if err == nil {
+		err = f.commit(seg, &now, epochs, records, &done)
 	}
-	err = guard(func() error {
-		return seg.db.Update(func(tx *bolt.Tx) error {
-			b, err := tx.CreateBucketIfNotExists(bucketBlocks)
-			if err != nil {
-				return err
-			}
-			b.FillPercent = 1
-			meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-			if err != nil {
-				return err
-			}
-			n, err := f.putBlocks(b, &now, seg.first, epochs[done:], records[done:])
-			if err != nil {
-				return err
-			}
-			done += n
-			now.ring = f.ring
-			return meta.Put(keySum, now.encode())
-		})
-	})
 	if err != nil {
 		seg.mu.Lock()
 		if seg.users == 1 { // what a failed commit left in the cache is not to be trusted
 			seg.closeLocked()
 		}
 		seg.mu.Unlock()
+		if fresh {
+			f.dropped(seg)
+		}
 		return 0, fmt.Errorf("write segment %s of ring %q: %w", filepath.Base(seg.path), f.ring, err)
 	}
 	if fresh {
@@ -125,6 +110,30 @@ func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done 
 	seg.sum = now
 	seg.mu.Unlock()
 	return done, nil
+}
+
+// commit writes records from done on, in one transaction, and moves done and now.
+func (f *filler) commit(seg *segment, now *sum, epochs []uint32, records []stored, done *int) error {
+	return guard(func() error {
+		return seg.db.Update(func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(bucketBlocks)
+			if err != nil {
+				return err
+			}
+			b.FillPercent = 1
+			meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+			if err != nil {
+				return err
+			}
+			n, err := f.putBlocks(b, now, seg.first, epochs[*done:], records[*done:])
+			if err != nil {
+				return err
+			}
+			*done += n
+			now.ring = f.ring
+			return meta.Put(keySum, now.encode())
+		})
+	})
 }
 
 // putBlocks fills the last block and goes on with new ones, until the records

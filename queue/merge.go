@@ -275,6 +275,10 @@ func (s *Store) seekOnce(name string, n uint64) (seq uint64, again bool, err err
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	found = max(found, 1)
+	// Holes that touch are told as one, at the place of their last number.
+	if h, ok := r.holes.find(found); ok {
+		return r.holes.runBefore(h.to)[0].from, false, nil
+	}
 	if run := r.holes.runBefore(found - 1); found > 1 && run != nil {
 		if at := r.nOf(found - 1); at == 0 || at > n {
 			found = run[0].from

@@ -142,11 +142,11 @@ func (m *modelRun) settle() {
 	}
 	if len(b.Entries) == 0 { // rows alone leave no number: they may have been written
 		for _, r := range b.Rows {
-			if v, ok := m.s.Get(r.Table, r.Key); ok == (r.Value != nil) && (!ok || string(v) == string(r.Value)) {
-				m.applyRows(b)
+			if v, ok := m.s.Get(r.Table, r.Key); ok != (r.Value != nil) || ok && string(v) != string(r.Value) {
+				return
 			}
-			break
 		}
+		m.applyRows(b)
 		return
 	}
 	m.apply(b)

@@ -222,6 +222,12 @@ func (s *Store) fillRing(b *batchOf) error {
 		r.segments = append(r.segments, seg)
 		return seg
 	}
+	f.dropped = func(seg *segment) {
+		s.mu.Lock()
+		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return g == seg })
+		s.mu.Unlock()
+		_ = seg.remove() // an empty file that stays is dropped at the next start
+	}
 	for try := 0; ; try++ {
 		err := f.put(b.epochs, b.records)
 		if err == nil || !errors.Is(err, errDamaged) || try > 2 {

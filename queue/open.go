@@ -189,7 +189,16 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 		seg := r.newest()
 		err := seg.open(false, 0)
 		if err == nil {
-			if sum := seg.sum; sum.last >= r.moved {
+			sum := seg.summary()
+			if sum.last == 0 { // a stop came between making it and its first commit
+				seg.release()
+				r.segments = r.segments[:len(r.segments)-1]
+				if err := seg.remove(); err != nil {
+					return err
+				}
+				continue
+			}
+			if sum.last >= r.moved {
 				r.moved, r.movedN = sum.last, sum.lastN
 				r.last, r.lastN = max(r.last, sum.last), max(r.lastN, sum.lastN)
 			}

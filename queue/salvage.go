@@ -104,7 +104,7 @@ func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Opti
 	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
 	}
-	f := filler{dir: filepath.Dir(fresh.path), ring: ring, codec: opt.Codec, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
+	f := filler{dropped: func(seg *segment) { _ = seg.remove() }, dir: filepath.Dir(fresh.path), ring: ring, codec: opt.Codec, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
 	if _, err := f.putInto(fresh, epochs, records); err != nil {
 		return sum{}, nil, err
 	}
