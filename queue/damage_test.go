@@ -1,0 +1,380 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// fillSegments makes a store of 100,000 records in 8 segments and stops it cleanly.
+func fillSegments(t *testing.T, dir string) Options {
+	t.Helper()
+	opt := testOptions(dir)
+	opt.JournalBytes, opt.MoveRecords, opt.SegmentEvents, opt.SegmentBytes = 8<<20, 10_000, 12_500, 16<<20
+	s := open(t, opt)
+	for i := 0; i < 100_000; {
+		var b Batch
+		for range 1000 {
+			i++
+			b.Entries = append(b.Entries, Entry{Ring: "events", Stamp: Stamp{s.Boot(), int64(i)}, Data: recordText(i)})
+		}
+		if _, err := s.Append(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files := segmentFiles(t, dir); len(files) != 8 {
+		t.Fatalf("%d segments: %v", len(files), files)
+	}
+	return opt
+}
+
+func recordText(i int) []byte { return fmt.Appendf(nil, "record %d %0180d", i, i) }
+
+func segmentFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "rings", "events", "*"+segmentSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// copyStore copies a store's files.
+func copyStore(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// blockPages finds a page of a segment file that lies inside a block.
+func blockPage(t *testing.T, path string) int64 {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(raw[len(raw)/3:], []byte(blockMagic))
+	if at < 0 {
+		t.Fatal("no block in the file")
+	}
+	return int64((len(raw)/3+at)/blockSize+1) * blockSize
+}
+
+func TestDamageCostsItsBlocks(t *testing.T) {
+	master := filepath.Join(tmpfs(t), "store")
+	opt := fillSegments(t, master)
+	tests := []struct {
+		name    string
+		segment int
+		most    uint64 // records that it may cost
+		damage  func(t *testing.T, path string)
+	}{
+		{"a page in a block", 3, 2 * blockRecords, func(t *testing.T, path string) { zero(t, path, blockPage(t, path), blockSize) }},
+		{"a bit in a value", 2, blockRecords, func(t *testing.T, path string) { flip(t, path, blockPage(t, path)+100) }},
+		{"both meta pages", 4, 0, func(t *testing.T, path string) { zero(t, path, 0, 2*blockSize) }},
+		{"a page in the newest", 7, 2 * blockRecords, func(t *testing.T, path string) { zero(t, path, blockPage(t, path), blockSize) }},
+		{"cut in half", 1, 12_500, func(t *testing.T, path string) { cut(t, path, 2) }},
+		{"the newest cut in half", 7, 12_500, func(t *testing.T, path string) { cut(t, path, 2) }},
+		{"zeroed", 5, 12_500, func(t *testing.T, path string) { st, _ := os.Stat(path); zero(t, path, 0, st.Size()) }},
+		{"the newest zeroed", 7, 12_500, func(t *testing.T, path string) { st, _ := os.Stat(path); zero(t, path, 0, st.Size()) }},
+		{"empty", 6, 12_500, func(t *testing.T, path string) { cut(t, path, 0) }},
+		{"gone", 0, 12_500, func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, test := range tests {
+		for _, clean := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, clean stop %v", test.name, clean), func(t *testing.T) {
+				opt := opt
+				opt.Dir = filepath.Join(tmpfs(t), "store")
+				copyStore(t, master, opt.Dir)
+				if !clean {
+					s := open(t, opt)
+					put(t, s, "alarms", "not clean")
+					kill(s)
+				}
+				test.damage(t, segmentFiles(t, opt.Dir)[test.segment])
+				begun := time.Now()
+				s := open(t, opt)
+				r := put(t, s, "events", "acknowledged")
+				if took := time.Since(begun); took > 2*time.Second {
+					t.Errorf("first acknowledgement after %v", took)
+				}
+				if r.Seqs[0] != 100_001 {
+					t.Fatalf("seq %d", r.Seqs[0])
+				}
+				lost := countDamage(t, s)
+				if lost > test.most {
+					t.Fatalf("%d records lost, at most %d may be", lost, test.most)
+				}
+				if test.most > 0 && lost == 0 {
+					t.Fatal("the damage cost nothing: the test does not damage")
+				}
+				if again := countDamage(t, s); again != lost {
+					t.Fatalf("read again: %d lost, first %d", again, lost)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = open(t, opt)
+				if again := countDamage(t, s); again != lost {
+					t.Fatalf("after reopening: %d lost, first %d", again, lost)
+				}
+			})
+		}
+	}
+}
+
+// countDamage reads the ring; what is readable and the holes must be 1..N. It
+// gives what was lost.
+func countDamage(t *testing.T, s *Store) (lost uint64) {
+	t.Helper()
+	next := uint64(1)
+	for after := uint64(0); ; {
+		page, err := s.Read("events", after, Max{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			if it.Hole != nil {
+				if it.Hole.From != next || it.Hole.Cause != Damage {
+					t.Fatalf("hole %+v at %d", *it.Hole, next)
+				}
+				lost += it.Hole.To - it.Hole.From + 1
+				next = it.Hole.To + 1
+				continue
+			}
+			if it.Seq != next {
+				t.Fatalf("%d after %d", it.Seq, next-1)
+			}
+			if it.Seq <= 100_000 && !bytes.Equal(it.Data, recordText(int(it.Seq))) {
+				t.Fatalf("record %d is %q", it.Seq, it.Data)
+			}
+			next++
+		}
+		if page.End {
+			break
+		}
+		after = page.Next
+	}
+	if next != 100_002 {
+		t.Fatalf("ends at %d", next-1)
+	}
+	return lost
+}
+
+func zero(t *testing.T, path string, at, n int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, n), at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(t *testing.T, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func cut(t *testing.T, path string, by int64) {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := int64(0)
+	if by > 0 {
+		to = st.Size() / by
+	}
+	if err := os.Truncate(path, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that is cut while it is open faults under bbolt's map.
+func TestCutUnderTheReader(t *testing.T) {
+	opt := fillSegments(t, filepath.Join(tmpfs(t), "store"))
+	s := open(t, opt)
+	put(t, s, "events", "acknowledged")
+	if _, err := s.One("events", 20_000); err != nil {
+		t.Fatal(err)
+	}
+	cut(t, segmentFiles(t, opt.Dir)[1], 2)
+	if lost := countDamage(t, s); lost == 0 || lost > 12_500 {
+		t.Fatalf("%d lost", lost)
+	}
+}
+
+// Records appended while others run are told apart from damage.
+func TestDamagedJournal(t *testing.T) {
+	opt := testOptions(tmpfs(t))
+	s := open(t, opt)
+	for i := 1; i <= 12; i++ {
+		put(t, s, "events", fmt.Sprintf("record %d", i))
+	}
+	epoch := s.Epoch()
+	path := s.halves[s.active].path
+	kill(s)
+	zero(t, path, 4*blockSize, blockSize) // the fifth flush
+	s = open(t, opt)
+	if r := put(t, s, "events", "record 13"); r.Seqs[0] != 13 || r.Epoch == epoch {
+		t.Fatalf("%+v, old epoch %08x", r, epoch)
+	}
+	got, holes := all(t, s, "events")
+	if len(got) != 12 || len(holes) != 1 || holes[0].From != 5 || holes[0].To != 5 || holes[0].Cause != Damage {
+		t.Fatalf("%q %+v", got, holes)
+	}
+}
+
+func TestDamagedState(t *testing.T) {
+	for _, how := range []string{"zeroed", "empty", "gone", "cut"} {
+		t.Run(how, func(t *testing.T) {
+			opt := testOptions(tmpfs(t))
+			s := open(t, opt)
+			for i := 1; i <= 250; i++ {
+				put(t, s, "events", fmt.Sprintf("record %d", i))
+			}
+			id, epochs := s.ID(), s.Epochs()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(opt.Dir, "state.db")
+			switch st, _ := os.Stat(path); how {
+			case "zeroed":
+				zero(t, path, 0, st.Size())
+			case "empty":
+				cut(t, path, 0)
+			case "cut":
+				cut(t, path, 3)
+			case "gone":
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = open(t, opt)
+			if s.ID() != id || len(s.Epochs()) != len(epochs)+1 || s.Epochs()[0].ID != epochs[0].ID {
+				t.Fatalf("id %s, epochs %+v; were %s, %+v", s.ID(), s.Epochs(), id, epochs)
+			}
+			if r := put(t, s, "events", "record 251"); r.Seqs[0] != 251 || r.First != 251 {
+				t.Fatalf("%+v", r)
+			}
+			if got, holes := all(t, s, "events"); fmt.Sprint(got) != fmt.Sprint(texts(1, 251)) || holes != nil {
+				t.Fatalf("%d records, holes %v", len(got), holes)
+			}
+		})
+	}
+}
+
+func TestNewerStoreIsRefused(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := open(t, opt)
+	put(t, s, "events", "a")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(opt.Dir, "store.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := strings.Replace(string(text), `"format": 1`, `"format": 2`, 1)
+	if err := os.WriteFile(path, []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(opt); !errors.Is(err, ErrNewer) {
+		t.Fatalf("opened: %v", err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, opt)
+	if got, _ := all(t, s, "events"); fmt.Sprint(got) != "[a]" {
+		t.Fatalf("the refusal changed something: %v", got)
+	}
+}
+
+func TestSecondOpenIsRefused(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	open(t, opt)
+	if _, err := Open(opt); !errors.Is(err, ErrLocked) {
+		t.Fatalf("opened twice: %v", err)
+	}
+}
+
+// After a clean stop the journal is empty, and bbolt alone reads every record.
+func TestBboltAloneReadsAll(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := open(t, opt)
+	for i := 1; i <= 333; i++ {
+		put(t, s, "events", fmt.Sprintf("record %d", i))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := os.Remove(filepath.Join(opt.Dir, fmt.Sprintf("journal-%d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, path := range segmentFiles(t, opt.Dir) {
+		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.View(func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("blocks")).ForEach(func(k, v []byte) error {
+				blk, err := parseBlockValue(v, nil)
+				if err != nil {
+					return err
+				}
+				if binary.BigEndian.Uint64(k) != blk.first() {
+					return errBlock
+				}
+				for _, r := range blk.records {
+					got = append(got, string(r.data))
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(texts(1, 333)) {
+		t.Fatalf("%d records", len(got))
+	}
+}
