@@ -50,12 +50,41 @@ func getEvents(s *Server, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.Log.Read(q)
-	if err != nil {
-		return nil, err
-	}
-	return s.pageAnswer(q, page), nil
+	return s.readPage(q)
 }
+
+// readStep is how many events are read at once: one may have 128 kB, and a page
+// is cut by bytes only after it was read.
+const readStep = 128
+
+// readPage reads a page a step at a time, and ends it early where its events are
+// large or hard to find.
+func (s *Server) readPage(q edge.Query) (eventsAnswer, error) {
+	var all edge.EventPage
+	step, size := q, 0
+	for {
+		step.Limit = min(readStep, q.Limit-len(all.Events))
+		page, err := s.Log.Read(step)
+		if err != nil {
+			return eventsAnswer{}, err
+		}
+		all.Events = append(all.Events, page.Events...)
+		all.Next, all.End, all.Reset = page.Next, page.End, all.Reset || page.Reset
+		for i := range page.Events {
+			size += eventSize(&page.Events[i])
+		}
+		if page.End || len(page.Events) < step.Limit || len(all.Events) >= q.Limit || size >= s.lim.page {
+			return s.pageAnswer(q, all), nil
+		}
+		step.After = page.Next
+		if q.Desc {
+			step.After, step.Before = q.After, page.Next
+		}
+	}
+}
+
+// eventSize is about how many bytes an event takes in an answer.
+func eventSize(ev *edge.Event) int { return len(ev.Data) + len(ev.Name) + 256 }
 
 // pageAnswer cuts a page where it has more bytes than an answer should have; it
 // goes on behind the last event that is left.
@@ -63,7 +92,7 @@ func (s *Server) pageAnswer(q edge.Query, page edge.EventPage) eventsAnswer {
 	a := eventsAnswer{events: page.Events, next: page.Next, at: page.Next, more: !page.End, reset: page.Reset}
 	size := 0
 	for i := range page.Events {
-		size += len(page.Events[i].Data) + len(page.Events[i].Name) + 256
+		size += eventSize(&page.Events[i])
 		if size < s.lim.page || i+1 == len(page.Events) || page.Events[i].Hole != nil {
 			continue
 		}

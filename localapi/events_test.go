@@ -75,10 +75,10 @@ func TestReadQueries(t *testing.T) {
 // A reader that follows next gets everything once, whatever the limit.
 func TestPaging(t *testing.T) {
 	r := newRig(t, nil)
-	r.publish("x", 57)
+	r.publish("x", 357)
 	for _, order := range []string{"asc", "desc"} {
 		seen := map[uint64]bool{}
-		path := "/v1/events?limit=10&order=" + order
+		path := "/v1/events?limit=150&order=" + order
 		for next := ""; ; {
 			var page events
 			r.want(200, "GET", path+next, readKey, "").into(t, &page)
@@ -93,8 +93,8 @@ func TestPaging(t *testing.T) {
 			}
 			next = map[string]string{"asc": "&after=", "desc": "&before="}[order] + page.Next
 		}
-		if len(seen) != 57 {
-			t.Errorf("%s: got %d events, want 57", order, len(seen))
+		if len(seen) != 357 {
+			t.Errorf("%s: got %d events, want 357", order, len(seen))
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // feedPage is how many events a feed reads at once: few, so that a client that
 // is slow to take them holds little.
-const feedPage = 256
+const feedPage = 128
 
 // skippedMost is how many numbers a feed passes over before it says how far it is.
 const skippedMost = 1000

@@ -28,7 +28,7 @@ const keepCause = "keep"
 // follow reads on to the end of the log, or as far as ctx allows.
 func (w *keptWindow) follow(ctx context.Context, log eventLog, q edge.Query, keep int) error {
 	for ctx.Err() == nil {
-		q.After, q.Limit = w.scanned, maxLimit
+		q.After, q.Limit = w.scanned, readStep
 		page, err := log.Read(q)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (w *keptWindow) acknowledge(n uint64) {
 	}
 	w.shown = slices.Delete(w.shown, 0, i)
 	if w.scanned.N < n {
-		w.scanned.N = n
+		w.scanned = edge.Position{N: n}
 	}
 }
 

@@ -70,11 +70,11 @@ func getMailbox(s *Server, r *request) (any, error) {
 		return nil, err
 	}
 	q.Scope = r.who.names
-	page, err := s.Log.Read(q)
+	page, err := s.readPage(q)
 	if err != nil {
 		return nil, err
 	}
-	a := boxPage{s.pageAnswer(q, page), s.boxes.answer(row, rest, b)}
+	a := boxPage{page, s.boxes.answer(row, rest, b)}
 	a.events = append(gaps, a.events...)
 	return a, nil
 }

@@ -127,18 +127,26 @@ func (s *Server) otherProblems(who principal) []string {
 	}
 	for _, d := range s.devices(who) {
 		if d.Status == "failed" || d.Status == "absent" {
-			out = append(out, fmt.Sprintf("Device %s is %s: %s.", d.Name, d.Status, d.Error))
+			out = append(out, fmt.Sprintf("Device %s is %s%s.", d.Name, d.Status, because(d.Error)))
 		}
 	}
 	for _, u := range s.uplinks() {
 		if u.State == "down" {
-			out = append(out, fmt.Sprintf("Uplink %s is down: %s.", u.Name, u.Error))
+			out = append(out, fmt.Sprintf("Uplink %s is down%s.", u.Name, because(u.Error)))
 		}
 	}
 	if s.Problems != nil {
 		out = append(out, s.Problems()...)
 	}
 	return out
+}
+
+// because gives a reason, where there is one.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 // getHealthz says that the agent lives: it answered.

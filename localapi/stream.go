@@ -30,6 +30,9 @@ func getStream(s *Server, r *request) (any, error) {
 	if !begin {
 		q.After = s.now(q)
 	}
+	if r.Method == http.MethodHead {
+		return raw{mime: "text/event-stream"}, nil
+	}
 	ctx, me, err := s.clients.enter(r.Context(), "stream", r.who)
 	if err != nil {
 		return nil, err

@@ -164,6 +164,7 @@ func TestStreamOfALostPastIsReset(t *testing.T) {
 	}
 	r.want(400, "GET", "/v1/stream", readKey, "", header{"Last-Event-ID": "garbage"})
 	r.want(400, "GET", "/v1/stream?limit=3", readKey, "")
+	r.want(200, "HEAD", "/v1/stream", readKey, "") // ends
 }
 
 // A stream that fits nothing says how far it is, and in silence that it lives.
