@@ -1,0 +1,148 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// mountSmall mounts a file system in memory of the given size.
+func mountSmall(t *testing.T, size string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small file system needs root, as CI and make test in a container have it")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("fieldpost-test", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatalf("mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestFullDiskRecovers(t *testing.T) {
+	dir := mountSmall(t, "4m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	opt.JournalBytes, opt.MoveEvery = 256<<10, 20*time.Millisecond
+	s := open(t, opt)
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 1000)
+	stored := uint64(0)
+	var err error
+	for range 20_000 {
+		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err != nil {
+			break
+		}
+		stored++
+	}
+	if !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("after %d records: %v", stored, err)
+	}
+	if h := s.Health(); !h.Full || h.Err == nil {
+		t.Fatalf("%+v", h)
+	}
+	got, holes := all(t, s, "events") // reading goes on
+	if uint64(len(got)) != stored || holes != nil {
+		t.Fatalf("%d of %d records, holes %v", len(got), stored, holes)
+	}
+	kill(s) // a power cut on a full disk
+	opt.Boot = "boot-2"
+	s = open(t, opt)
+	if got, _ := all(t, s, "events"); uint64(len(got)) != stored {
+		t.Fatalf("after a restart %d of %d records", len(got), stored)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("space came back, yet: %v", err)
+		}
+	}
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	if h := s.Health(); h.Full || h.Err != nil {
+		t.Fatalf("%+v", h)
+	}
+	if got, holes := all(t, s, "events"); uint64(len(got)) != stored+1 || holes != nil {
+		t.Fatalf("%d records, %d stored", len(got), stored+1)
+	}
+}
+
+func TestHeadroomEvictsAndSaysSo(t *testing.T) {
+	dir := mountSmall(t, "8m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	opt.Headroom, opt.JournalBytes = 3<<20, 256<<10
+	s := open(t, opt)
+	data := make([]byte, 4000)
+	for range 3000 {
+		if _, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	got, holes := all(t, s, "events")
+	if len(holes) != 1 || holes[0].Cause != Headroom || holes[0].To+uint64(len(got)) != 3000 {
+		t.Fatalf("%d records, holes %+v", len(got), holes)
+	}
+}
+
+func TestReadOnlyDiskRecovers(t *testing.T) {
+	dir := mountSmall(t, "8m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	opt.MoveEvery = 20 * time.Millisecond
+	s := open(t, opt)
+	put(t, s, "events", texts(1, 30)...)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := syscall.Mount("fieldpost-test", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=8m"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(syscall.MS_RDONLY)
+	s = open(t, opt) // a start on it reads
+	if got, _ := all(t, s, "events"); len(got) != 30 {
+		t.Fatalf("%d records", len(got))
+	}
+	_, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: []byte("no")}}})
+	if !errors.Is(err, syscall.EROFS) || !s.Health().ReadOnly {
+		t.Fatalf("append: %v, %+v", err, s.Health())
+	}
+	remount(0)
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: []byte("record 31")}}}); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("writable again, yet: %v", err)
+		}
+	}
+	if got, holes := all(t, s, "events"); fmt.Sprint(got) != fmt.Sprint(texts(1, 31)) || holes != nil {
+		t.Fatalf("%d records", len(got))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
