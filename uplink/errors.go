@@ -46,6 +46,8 @@ const (
 	maxWait       = 5 * time.Minute  // upper end of the last ones
 	slowWait      = time.Minute      // lower end of the waits after ErrDenied
 	stallAfter    = 30 * time.Second // without progress the connection is torn down
+	hurryAfter    = 2 * time.Second  // how long a try may go on before a change of routes ends it
+	hurryStall    = 10 * time.Second // stallAfter, after a change of routes
 	drainWithin   = 4 * time.Second  // for the last batches when we stop
 	closeWithin   = 3 * time.Second  // for saying goodbye
 	noticeEvery   = 10 * time.Minute // at most one ledger, one up, one down in this

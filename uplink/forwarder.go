@@ -161,9 +161,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // and since when it was up.
 func (f *Forwarder) once(ctx context.Context) (began time.Time, up bool, err error) {
 	f.set(func(s *status) { s.name, s.next = "connecting", time.Time{} })
-	try, cancel := context.WithTimeout(ctx, connectWithin)
-	conn, err := f.sender.Connect(try)
-	cancel()
+	conn, err := f.connect(ctx)
 	if err != nil {
 		return time.Time{}, false, fmt.Errorf("connect to %s: %w", f.sender.Address(), err)
 	}
@@ -174,6 +172,44 @@ func (f *Forwarder) once(ctx context.Context) (began time.Time, up bool, err err
 	f.notices.ledger(func() edge.Event { return edge.LedgerEvent(f.opt.Store) }, began)
 	s := newSession(f, conn)
 	return began, true, s.run(ctx)
+}
+
+// connect tries to connect. A route or address that changes ends a try that has
+// been waiting for a while, since its packets may have gone nowhere; the one
+// after it is left alone, so that a line that flaps can't keep us from it.
+func (f *Forwarder) connect(ctx context.Context) (Conn, error) {
+	conn, woken, err := f.try(ctx, f.opt.Wake)
+	if woken {
+		conn, _, err = f.try(ctx, nil)
+	}
+	return conn, err
+}
+
+// try makes one try, which a token of wake may end once it is hurryAfter old.
+func (f *Forwarder) try(ctx context.Context, wake <-chan struct{}) (conn Conn, woken bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		young := time.NewTimer(hurryAfter)
+		defer young.Stop()
+		select {
+		case <-young.C:
+		case <-done:
+			return
+		}
+		select {
+		case <-wake:
+			woken = true
+			cancel()
+		case <-done:
+		}
+	})
+	conn, err = f.sender.Connect(ctx)
+	close(done)
+	watch.Wait()
+	return conn, woken && err != nil, err
 }
 
 // down notes why there is no connection now.

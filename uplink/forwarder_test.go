@@ -136,9 +136,8 @@ func TestForwarderAcknowledgesOnlyWhatThisConnectionDid(t *testing.T) {
 func TestForwarderQuarantine(t *testing.T) {
 	rig, p := edgetest.NewRig(t), uplinktest.NewPeer()
 	opt := peerOptions(rig, p)
-	opt.Rings = []string{"alarms"}
 	p.Never(func(ev *edge.Event) error {
-		if ev.Seq == 4 && ev.Hole == nil {
+		if ev.Ring == "alarms" && ev.Seq == 4 && ev.Hole == nil {
 			return errors.New("too spicy")
 		}
 		return nil
@@ -151,7 +150,13 @@ func TestForwarderQuarantine(t *testing.T) {
 	if len(got) != 6 || got[5] != -4 {
 		t.Errorf("got %v, want 1 to 6 with a gap for 4 at the end", got)
 	}
-	last := p.Received()[len(p.Received())-1]
+	verify(t, p.Received())
+	var last edge.Event
+	for _, ev := range p.Received() {
+		if ev.Ring == "alarms" {
+			last = ev
+		}
+	}
 	if last.Hole == nil || last.Hole.Cause != string(queue.Refused) || last.Hole.From != 4 {
 		t.Errorf("in place of 4 came %+v", last)
 	}
@@ -354,6 +359,29 @@ func TestForwarderWaits(t *testing.T) {
 		if s := f.Status(); s.State != "up" {
 			t.Errorf("a route came back and the uplink is %s", s.State)
 		}
+		stop()
+	})
+}
+
+// A connection that a change of routes may have cut off is not given the whole 30 s.
+func TestForwarderHurriesAfterAChangeOfRoutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig, p := edgetest.NewRig(t), uplinktest.NewPeer()
+		opt := peerOptions(rig, p)
+		wake := make(chan struct{}, 1)
+		opt.Rings, opt.Wake = []string{"alarms"}, wake
+		f, stop := start(t, opt)
+		synctest.Wait()
+		p.Hold(true)
+		post(t, rig, "alarms", 1)
+		synctest.Wait()
+		wake <- struct{}{}
+		<-time.After(13 * time.Second)
+		if n := p.Connects(); n != 2 {
+			t.Errorf("%d connections, want a second one", n)
+		}
+		p.Hold(false)
+		until(t, time.Minute, "sent", empty(f))
 		stop()
 	})
 }

@@ -270,6 +270,7 @@ func TestMQTTLosesNothing(t *testing.T) {
 		return len(seen) == each*rounds
 	})
 	stop()
+	verify(t, r.events())
 	if n := len(r.events()); n > each*rounds*2 {
 		t.Errorf("%d messages for %d events", n, each*rounds)
 	}

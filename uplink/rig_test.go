@@ -151,3 +151,18 @@ func sender(name string) uplink.SenderType {
 	}
 	return uplink.SenderType{}
 }
+
+// verify closes the ledger of alarms over what a receiver has. A ledger event
+// is among it: the forwarder sends one when it connects.
+func verify(t testing.TB, evs []edge.Event) {
+	t.Helper()
+	v := edge.NewVerifier("alarms") // the ledger is itself in events, and tells of what was before it
+	for i := range evs {
+		if err := v.Add(evs[i].AppendJSON(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := v.Report(); !r.Closed || r.Missing > 0 || r.Conflicts > 0 {
+		t.Errorf("the ledger does not close: %+v", r)
+	}
+}

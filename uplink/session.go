@@ -34,6 +34,7 @@ type session struct {
 
 	// Of the goroutine in run:
 	progress time.Time
+	hurried  time.Time // when a route or address last changed
 	unsent   int
 	grown    int  // events acknowledged since the batch was last halved or doubled
 	byPeer   bool // it was the connection that ended, not we
@@ -164,6 +165,8 @@ func (s *session) receive(ctx context.Context, ended <-chan error) error {
 			if err := s.watch(now); err != nil {
 				return err
 			}
+		case <-s.f.opt.Wake:
+			s.hurried = time.Now()
 		case <-stopping:
 			stopping = nil
 			close(s.stop)
@@ -269,7 +272,12 @@ func (s *session) watch(now time.Time) error {
 			s.unsent = n
 		}
 	}
-	if idle := now.Sub(s.progress); idle >= stallAfter {
+	idle := now.Sub(s.progress)
+	if !s.hurried.Before(s.progress) && now.Sub(s.hurried) >= hurryStall {
+		// Our address may be gone, and the connection with it: no fault of the batch.
+		return fmt.Errorf("%w: no acknowledgement since a route or address changed %v ago", ErrStalled, hurryStall)
+	}
+	if idle >= stallAfter {
 		s.f.halve()
 		return fmt.Errorf("%w: no acknowledgement for %v", ErrStalled, idle.Round(time.Second))
 	}
