@@ -111,6 +111,7 @@ func (e *E2E) build(ctx context.Context) (*rig, error) {
 func (r *rig) close() {
 	if r.agent != nil && r.agent.Proc != nil {
 		_ = r.agent.Kill()
+		r.agent.http.CloseIdleConnections()
 	}
 	if r.link != nil {
 		r.link.Close()
