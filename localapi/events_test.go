@@ -149,6 +149,7 @@ func TestRefusedEvents(t *testing.T) {
 		{"no lines", writeKey, "\n\n", nd, 400, "no event"},
 		{"not JSON", writeKey, `{"name":`, nil, 400, ""},
 		{"unknown key", writeKey, `{"name":"a","data":1,"nam":2}`, nil, 400, "nam"},
+		{"lines without their type", writeKey, "{\"name\":\"a\",\"data\":1}\n{\"name\":\"a\",\"data\":1}", nil, 400, "application/x-ndjson"},
 		{"no name", writeKey, `{"data":1}`, nil, 400, "name"},
 		{"control character", writeKey, `{"name":"a\u0001","data":1}`, nil, 400, ""},
 		{"an agent's kind", writeKey, `{"name":"a","data":1,"kind":"change"}`, nil, 400, "kind"},

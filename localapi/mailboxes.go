@@ -16,7 +16,7 @@ import (
 const (
 	mostKept     = 10_000           // events that a mailbox with keep may show
 	idleStep     = time.Hour        // how often idleness is looked at
-	idleSave     = 24               // steps of idleness between two rows
+	idleSave     = 6                // steps of idleness between two rows
 	idleMost     = 30 * 24          // steps of idleness, in uptime, after which a mailbox goes
 	boxScanTime  = 10 * time.Second // the longest look for what a mailbox still shows
 	madeByConfig = "config"         // the config names it: it stays

@@ -153,6 +153,9 @@ func (p *publisher) oneOrMany(body []byte) ([]edge.Event, error) {
 	}
 	if body[0] != '[' {
 		ev, err := p.input(body)
+		if err != nil && bytes.Contains(body, []byte("}\n{")) {
+			return nil, located("for one event a line, send Content-Type: application/x-ndjson", err)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -201,18 +201,23 @@ func (k *socket) fail(ref []byte, err error) error {
 	return k.send(appendFailure(nil, ref, p))
 }
 
-// arena reads messages into memory that is allocated in large pieces: what is
-// published stays where it was read until it is stored.
-type arena struct{ free []byte }
+// arena reads messages into memory that is allocated in pieces, larger ones for
+// those who send much: what is published stays where it was read until it is
+// stored.
+type arena struct {
+	free []byte
+	size int // of the last piece
+}
 
 const (
-	arenaPiece = 64 << 10
-	arenaLeast = 2 << 10
+	arenaPiece = 64 << 10 // the largest
+	arenaLeast = 2 << 10  // the first, and the least room to read into
 )
 
 func (a *arena) read(r io.Reader) ([]byte, error) {
 	if len(a.free) < arenaLeast {
-		a.free = make([]byte, arenaPiece)
+		a.size = min(max(2*a.size, arenaLeast), arenaPiece)
+		a.free = make([]byte, a.size)
 	}
 	buf, n := a.free, 0
 	for {
@@ -225,7 +230,7 @@ func (a *arena) read(r io.Reader) ([]byte, error) {
 			return nil, err
 		}
 		if n == len(buf) {
-			bigger := make([]byte, 2*len(buf)+arenaPiece)
+			bigger := make([]byte, 4*len(buf))
 			copy(bigger, buf)
 			buf = bigger
 		}
