@@ -45,11 +45,12 @@ const (
 	minWait       = time.Second      // upper end of the first waits
 	maxWait       = 5 * time.Minute  // upper end of the last ones
 	slowWait      = time.Minute      // lower end of the waits after ErrDenied
+	chokeWithin   = 10 * time.Second // a peer that closes on an event does it this fast
 	stallAfter    = 30 * time.Second // without progress the connection is torn down
 	hurryAfter    = 2 * time.Second  // how long a try may go on before a change of routes ends it
 	hurryStall    = 10 * time.Second // stallAfter, after a change of routes
 	drainWithin   = 4 * time.Second  // for the last batches when we stop
-	closeWithin   = 3 * time.Second  // for saying goodbye
+	closeWithin   = time.Second      // for saying goodbye; the will says it for us else
 	noticeEvery   = 10 * time.Minute // at most one ledger, one up, one down in this
 	aboutEvery    = 10 * time.Minute // about is told again after this if it changed
 	stateEvery    = 100 * time.Millisecond

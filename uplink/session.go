@@ -303,7 +303,9 @@ func (s *session) lost() {
 		}
 	}
 	if len(heads) > 0 {
-		s.f.suspect.lost(heads, s.win.events == 1)
+		// A line that only takes short packets also ends connections, but slowly.
+		oldest, _ := s.win.oldest()
+		s.f.suspect.lost(heads, s.win.events == 1 && time.Since(oldest) < chokeWithin)
 	}
 }
 
