@@ -29,6 +29,12 @@
 //
 // A mailbox is a feed's position that the store keeps for its client.
 //
+// # Adding a route
+//
+// A handler in the file of its noun, a row in routes.go, its description in
+// openapi.yaml. The tests walk the table: they ask each route without a key, with
+// too small a role and with a foreign method, and compare it with the document.
+//
 // # Bounds
 //
 // Headers, bodies, lines, connections, requests in flight and time are bounded,
