@@ -112,7 +112,7 @@ func (a *app) logger(verbose bool) *slog.Logger {
 func (a *app) drainOnSignal(ctx context.Context, log *slog.Logger) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	got := make(chan os.Signal, 2)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	over := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {
