@@ -309,12 +309,13 @@ func (m *modelRun) end() {
 	}
 	m.steps = 0
 	m.mu.Unlock()
-	h, pos := m.s.halves[m.s.active], m.s.halves[m.s.active].pos
 	kill(m.s)
 	if m.rng.IntN(2) == 0 {
 		m.boot++
-		if at == "journal flush" {
-			m.tear(h.path, pos)
+		for _, h := range m.s.halves {
+			if at == "journal flush" && h.bad {
+				m.tear(h.path, h.pos)
+			}
 		}
 	}
 }

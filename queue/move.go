@@ -57,9 +57,9 @@ func (s *Store) Move() error {
 }
 
 // prewriter fills the journal's files ahead of the flushes.
-func (s *Store) prewriter() {
+func (s *Store) prewriter(halves ...*half) {
 	defer s.wg.Done()
-	for _, h := range []*half{s.halves[s.active], s.halves[1-s.active]} {
+	for _, h := range halves {
 		for {
 			select {
 			case <-s.stop:

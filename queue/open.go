@@ -37,7 +37,7 @@ func Open(opt Options) (*Store, error) {
 	}
 	s.wg.Add(2)
 	go s.mover()
-	go s.prewriter()
+	go s.prewriter(s.halves[s.active], s.halves[1-s.active])
 	return s, nil
 }
 
