@@ -22,106 +22,133 @@ func TestVerbs(t *testing.T) {
 	s.agent()
 	s.until("the door is read", func() bool { return strings.Contains(s.run("devices").out, "true (open)") })
 
-	t.Run("devices", func(t *testing.T) {
-		s.run("devices").want(t, 0, "NAME", "door", "digital_in", "GPIO17")
-		list := decode[struct{ Devices []edge.DeviceStatus }](t, s.run("devices", "-o", "json").want(t, 0))
-		if len(list.Devices) != 2 {
-			t.Errorf("%+v", list)
-		}
-	})
-	t.Run("set", func(t *testing.T) {
-		s.run("set", "pump", "on").want(t, 0, "pump: true (on)")
-		s.run("set", "pump", "toggle").want(t, 0, "pump: false (off)")
-		s.run("set", "pump", "pulse", "90s").want(t, 0, "pump: true (on)")
-		s.run("set", "pump", "set", "false").want(t, 0, "pump: false (off)")
-		s.run("set", "pump", "true").want(t, 0, "pump: true (on)")
-		out := decode[edge.Outcome](t, s.run("set", "pump", "off", "-o", "json").want(t, 0))
-		if !out.Done || string(out.Value) != "false" {
-			t.Errorf("%+v", out)
-		}
-		s.run("set", "pump", "7").want(t, 1, "true or false")
-		s.run("set", "nobody", "on").want(t, 1, "no such device")
-		s.run("set", "pump", "pulse", "soon").want(t, 2, "soon")
-		s.run("set", "pump", "on", "now").want(t, 2, "takes no value")
-		s.run("set", "pump").want(t, 2, "takes a device")
-	})
-	t.Run("pins", func(t *testing.T) {
-		s.run("pins").want(t, 0, "GPIO17", "3V3", "GND", "pump")
-		s.run("pins", "drive", "GPIO17", "low").want(t, 0, "GPIO17: low")
-		s.run("pins", "drive", "GPIO27", "low").want(t, 1)
-		s.run("pins", "drive", "GPIO99", "low").want(t, 2, "GPIO99")
-		s.run("pins", "drive", "GPIO17", "sideways").want(t, 2, "high or low")
-	})
-	t.Run("events", func(t *testing.T) {
-		s.until("the door is closed", func() bool { return strings.Contains(s.run("events", "--ring", "alarms").out, "false (closed)") })
-		s.run("events").want(t, 0, "alarms/1", "true (open)", "system", "boot")
-		lines := strings.Split(strings.TrimSpace(s.run("events", "--name", "do*", "-o", "json").want(t, 0).out), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[1], `"state":"closed"`) {
-			t.Errorf("%q", lines)
-		}
-		if r := s.run("events", "-n", "1", "--kind", "change", "--name", "door"); strings.Count(r.out, "\n") != 1 || !strings.Contains(r.out, "closed") {
-			t.Errorf("the newest door is %q", r.out)
-		}
-		if r := s.run("events", "--ring", "alarms", "--after", "1"); strings.Count(r.out, "\n") != 1 || !strings.Contains(r.out, "alarms/2") {
-			t.Errorf("after 1: %q", r.out)
-		}
-		if r := s.run("events", "--since", "1h", "--kind", "system"); !strings.Contains(r.out, "boot") {
-			t.Errorf("since an hour: %q", r.out)
-		}
-		if r := s.run("events", "--until", "1h").want(t, 0); r.out != "" {
-			t.Errorf("older than an hour: %q", r.out)
-		}
-		s.run("events", "--since", "banana").want(t, 2, "banana")
-		s.run("events", "--after", "x.y").want(t, 2, "--after")
-		s.run("events", "--kind", "loud").want(t, 1, "loud")
-		s.run("events", "-o", "xml").want(t, 2, "text or json")
-	})
-	t.Run("keys", func(t *testing.T) {
-		made := decode[apiKey](t, s.run("keys", "create", "--name", "panel", "--role", "read", "--names", "kitchen/*", "-o", "json").want(t, 0))
-		if made.ID == "" || made.Name != "panel" || made.Role != "read" || len(made.Key) < 32 {
-			t.Errorf("%+v", made)
-		}
-		s.run("keys", "create", "--name", "panel", "--role", "read").want(t, 1, "panel")
-		s.run("keys", "create", "--name", "x", "--role", "king").want(t, 1, "king")
-		s.run("keys", "create", "--name", "x").want(t, 2, "--role")
-		list := s.run("keys", "list").want(t, 0, "panel", "read", "kitchen/*")
-		if strings.Contains(list.out, made.Key) {
-			t.Error("the list shows a key")
-		}
-		s.run("keys", "delete", "panel").want(t, 0, "deleted")
-		s.run("keys", "delete", "panel").want(t, 1, "panel")
-	})
-	t.Run("rings", func(t *testing.T) {
-		s.run("rings").want(t, 0, "RING", "alarms", "events", "audit")
-		s.run("rings", "-o", "json").want(t, 0, `"name": "alarms"`)
-		s.run("rings", "delete", "events").want(t, 1, "can't be deleted")
-		s.run("rings", "delete", "nothing").want(t, 1, "nothing")
-	})
-	t.Run("mailboxes and uplinks", func(t *testing.T) {
-		s.run("mailboxes").want(t, 0, "app", "door", "50", "config")
-		s.run("uplinks").want(t, 0, "cloud", "mqtt", "mqtt://127.0.0.1:1")
-		s.run("uplinks", "test", "cloud").want(t, 1, "tcp", "failed", "refused")
-		s.run("uplinks", "test", "nobody").want(t, 1, "nobody")
-	})
-	t.Run("status", func(t *testing.T) {
-		s.until("the uplink was tried", func() bool { return s.run("status").code == 1 })
-		s.run("status").want(t, 1, "box", "degraded", "2 ok", "Uplink cloud is down")
-		s.run("status", "-o", "json").want(t, 1, `"id": "box"`)
-	})
-	t.Run("export", func(t *testing.T) {
-		s.run("export", "--file", "all.ndjson").want(t, 0)
-		s.run("verify", "all.ndjson").want(t, 0, "alarms", "audit", "closed: every event")
-		s.run("export", "--dir", s.path("data")).want(t, 1, "another process has the store open")
-		if left, _ := os.ReadDir(s.dir); strings.Contains(strings.Join(names(left), " "), "export-") {
-			t.Errorf("export left %v", names(left))
-		}
-	})
-	t.Run("gap", func(t *testing.T) {
-		s.run("rings", "delete", "alarms").want(t, 0, "deleted the events of ring alarms")
-		s.run("events", "--ring", "alarms").want(t, 0, "-- gap in alarms: 1 to")
-		s.run("export", "--file", "gap.ndjson").want(t, 0)
-		s.run("verify", "gap.ndjson").want(t, 0, "closed: every event")
-	})
+	for _, c := range []struct {
+		verb string
+		test func(*testing.T, *sandbox)
+	}{
+		{"devices", verbDevices},
+		{"set", verbSet},
+		{"pins", verbPins},
+		{"events", verbEvents},
+		{"keys", verbKeys},
+		{"rings", verbRings},
+		{"mailboxes and uplinks", verbMailboxesAndUplinks},
+		{"status", verbStatus},
+		{"export", verbExport},
+		{"gap", verbGap},
+	} {
+		t.Run(c.verb, func(t *testing.T) { c.test(t, s) })
+	}
+}
+
+func verbDevices(t *testing.T, s *sandbox) {
+	s.run("devices").want(t, 0, "NAME", "door", "digital_in", "GPIO17")
+	list := decode[struct{ Devices []edge.DeviceStatus }](t, s.run("devices", "-o", "json").want(t, 0))
+	if len(list.Devices) != 2 {
+		t.Errorf("%+v", list)
+	}
+}
+
+func verbSet(t *testing.T, s *sandbox) {
+	s.run("set", "pump", "on").want(t, 0, "pump: true (on)")
+	s.run("set", "pump", "toggle").want(t, 0, "pump: false (off)")
+	s.run("set", "pump", "pulse", "90s").want(t, 0, "pump: true (on)")
+	s.run("set", "pump", "set", "false").want(t, 0, "pump: false (off)")
+	s.run("set", "pump", "true").want(t, 0, "pump: true (on)")
+	out := decode[edge.Outcome](t, s.run("set", "pump", "off", "-o", "json").want(t, 0))
+	if !out.Done || string(out.Value) != "false" {
+		t.Errorf("%+v", out)
+	}
+	s.run("set", "pump", "7").want(t, 1, "true or false")
+	s.run("set", "nobody", "on").want(t, 1, "no such device")
+	s.run("set", "pump", "pulse", "soon").want(t, 2, "soon")
+	s.run("set", "pump", "on", "now").want(t, 2, "takes no value")
+	s.run("set", "pump").want(t, 2, "takes a device")
+}
+
+func verbPins(t *testing.T, s *sandbox) {
+	s.run("pins").want(t, 0, "GPIO17", "3V3", "GND", "pump")
+	s.run("pins", "drive", "GPIO17", "low").want(t, 0, "GPIO17: low")
+	s.run("pins", "drive", "GPIO27", "low").want(t, 1)
+	s.run("pins", "drive", "GPIO99", "low").want(t, 2, "GPIO99")
+	s.run("pins", "drive", "GPIO17", "sideways").want(t, 2, "high or low")
+}
+
+func verbEvents(t *testing.T, s *sandbox) {
+	s.until("the door is closed", func() bool { return strings.Contains(s.run("events", "--ring", "alarms").out, "false (closed)") })
+	s.run("events").want(t, 0, "alarms/1", "true (open)", "system", "boot")
+	lines := strings.Split(strings.TrimSpace(s.run("events", "--name", "do*", "-o", "json").want(t, 0).out), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], `"state":"closed"`) {
+		t.Errorf("%q", lines)
+	}
+	if r := s.run("events", "-n", "1", "--kind", "change", "--name", "door"); strings.Count(r.out, "\n") != 1 || !strings.Contains(r.out, "closed") {
+		t.Errorf("the newest door is %q", r.out)
+	}
+	if r := s.run("events", "--ring", "alarms", "--after", "1"); strings.Count(r.out, "\n") != 1 || !strings.Contains(r.out, "alarms/2") {
+		t.Errorf("after 1: %q", r.out)
+	}
+	if r := s.run("events", "--since", "1h", "--kind", "system"); !strings.Contains(r.out, "boot") {
+		t.Errorf("since an hour: %q", r.out)
+	}
+	if r := s.run("events", "--until", "1h").want(t, 0); r.out != "" {
+		t.Errorf("older than an hour: %q", r.out)
+	}
+	s.run("events", "--since", "banana").want(t, 2, "banana")
+	s.run("events", "--after", "x.y").want(t, 2, "--after")
+	s.run("events", "--kind", "loud").want(t, 1, "loud")
+	s.run("events", "-o", "xml").want(t, 2, "text or json")
+}
+
+func verbKeys(t *testing.T, s *sandbox) {
+	made := decode[apiKey](t, s.run("keys", "create", "--name", "panel", "--role", "read", "--names", "kitchen/*", "-o", "json").want(t, 0))
+	if made.ID == "" || made.Name != "panel" || made.Role != "read" || len(made.Key) < 32 {
+		t.Errorf("%+v", made)
+	}
+	s.run("keys", "create", "--name", "panel", "--role", "read").want(t, 1, "panel")
+	s.run("keys", "create", "--name", "x", "--role", "king").want(t, 1, "king")
+	s.run("keys", "create", "--name", "x").want(t, 2, "--role")
+	list := s.run("keys", "list").want(t, 0, "panel", "read", "kitchen/*")
+	if strings.Contains(list.out, made.Key) {
+		t.Error("the list shows a key")
+	}
+	s.run("keys", "delete", "panel").want(t, 0, "deleted")
+	s.run("keys", "delete", "panel").want(t, 1, "panel")
+}
+
+func verbRings(t *testing.T, s *sandbox) {
+	s.run("rings").want(t, 0, "RING", "alarms", "events", "audit")
+	s.run("rings", "-o", "json").want(t, 0, `"name": "alarms"`)
+	s.run("rings", "delete", "events").want(t, 1, "can't be deleted")
+	s.run("rings", "delete", "nothing").want(t, 1, "nothing")
+}
+
+func verbMailboxesAndUplinks(t *testing.T, s *sandbox) {
+	s.run("mailboxes").want(t, 0, "app", "door", "50", "config")
+	s.run("uplinks").want(t, 0, "cloud", "mqtt", "mqtt://127.0.0.1:1")
+	s.run("uplinks", "test", "cloud").want(t, 1, "tcp", "failed", "refused")
+	s.run("uplinks", "test", "nobody").want(t, 1, "nobody")
+}
+
+func verbStatus(t *testing.T, s *sandbox) {
+	s.until("the uplink was tried", func() bool { return s.run("status").code == 1 })
+	s.run("status").want(t, 1, "box", "degraded", "2 ok", "Uplink cloud is down")
+	s.run("status", "-o", "json").want(t, 1, `"id": "box"`)
+}
+
+func verbExport(t *testing.T, s *sandbox) {
+	s.run("export", "--file", "all.ndjson").want(t, 0)
+	s.run("verify", "all.ndjson").want(t, 0, "alarms", "audit", "closed: every event")
+	s.run("export", "--dir", s.path("data")).want(t, 1, "another process has the store open")
+	if left, _ := os.ReadDir(s.dir); strings.Contains(strings.Join(names(left), " "), "export-") {
+		t.Errorf("export left %v", names(left))
+	}
+}
+
+func verbGap(t *testing.T, s *sandbox) {
+	s.run("rings", "delete", "alarms").want(t, 0, "deleted the events of ring alarms")
+	s.run("events", "--ring", "alarms").want(t, 0, "-- gap in alarms: 1 to")
+	s.run("export", "--file", "gap.ndjson").want(t, 0)
+	s.run("verify", "gap.ndjson").want(t, 0, "closed: every event")
 }
 
 func names(entries []os.DirEntry) []string {

@@ -126,6 +126,7 @@ func (a *agent) runParts(ctx context.Context) error {
 	}
 	notify.stopping()
 	a.drain(intake, pump, uplinks, api)
+	a.log.Info("drained", "events", a.pump.Stats().Events)
 	return err
 }
 
