@@ -51,6 +51,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		case <-ring:
 		}
 	}
+	p.tellLosses() // no flush may come that would tell them
 	end := time.Now().Add(lastFlush)
 	for p.waiting() && time.Now().Before(end) {
 		if !p.flush(p.take()) {
@@ -124,26 +125,16 @@ func (p *Pump) flush(units []unit) bool {
 // flushEach stores the units one by one, so that one that is too large does not
 // hold up the others.
 func (p *Pump) flushEach(units []unit) bool {
-	ok := true
+	defer clear(units)
 	for i := range units {
-		var err error
-		if ok {
-			err = p.append(units[i : i+1])
-		} else {
-			p.settle(units[i:], p.lastError())
-			break
+		err := p.append(units[i : i+1])
+		if err != nil && !errors.Is(err, queue.ErrTooLarge) {
+			p.settle(units[i:], err) // as one: a cause is put back before its effects
+			return false
 		}
 		p.settle(units[i:i+1], err)
-		ok = err == nil || errors.Is(err, queue.ErrTooLarge)
 	}
-	clear(units)
-	return ok
-}
-
-func (p *Pump) lastError() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err
+	return true
 }
 
 // append numbers the units and stores them. On success their tickets and
@@ -155,6 +146,9 @@ func (p *Pump) append(units []unit) error {
 		if err := b.add(u, p); err != nil {
 			return err
 		}
+	}
+	if len(b.entries) == 0 && len(b.rows) == 0 {
+		return nil // a Commit that only waits for what was before it
 	}
 	rec, err := p.opt.Store.Append(queue.Batch{Entries: b.entries, Rows: b.rows})
 	if err != nil {

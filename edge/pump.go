@@ -264,11 +264,9 @@ func (p *Pump) Post(ctx context.Context, evs []Event, key Idempotency) ([]Event,
 	return p.store(ctx, evs, nil, call)
 }
 
-// Commit stores rows alone, in one flush with whatever else waits, and waits for it.
+// Commit stores rows alone, in one flush with whatever else waits, and waits for
+// it. Without rows it only waits for what was emitted before it.
 func (p *Pump) Commit(ctx context.Context, rows ...queue.Row) error {
-	if len(rows) == 0 {
-		return nil
-	}
 	_, err := p.store(ctx, nil, rows, nil)
 	return err
 }
@@ -327,7 +325,7 @@ func (p *Pump) enqueueRequest(r *request) error {
 		return queue.ErrClosed
 	case p.err != nil && time.Now().Before(p.retryAt):
 		return p.err // it has just failed: the next try is for Run to begin
-	case p.count > 0 && (p.count+len(r.entries) > p.opt.Room || p.bytes+r.size > roomBytes):
+	case p.bytes > 0 && (p.count+len(r.entries) > p.opt.Room || p.bytes+r.size > roomBytes):
 		if p.err != nil {
 			return p.err
 		}

@@ -168,6 +168,53 @@ func TestTooLargeForTheStore(t *testing.T) {
 	until(t, func() bool { return p.Stats().Waiting == 0 })
 }
 
+// A store that fails in the middle of those parts keeps causes before effects.
+func TestTooLargeThenBroken(t *testing.T) {
+	p, m, _ := memoryPump(t, edge.PumpOptions{})
+	step, free := m.Hold()
+	defer free()
+	p.Emit(change("door", 0), nil)
+	<-m.Waiting()
+	a := p.Emit(change("a", 1), nil)
+	b := p.Emit(change("b", 1), a)
+	m.Limit(1)
+	step() // the door's
+	<-m.Waiting()
+	step() // both at once are too many
+	<-m.Waiting()
+	m.Fail(errors.New("broken"))
+	step() // the first alone
+	until(t, func() bool { return p.Stats().Err != nil })
+	m.Fail(nil)
+	m.Limit(0)
+	free()
+	if ev, err := b.Event(); err != nil || ev.N != 3 || ev.Cause != a.ID() || a.ID() == "" {
+		t.Errorf("%+v %v, caused by %q", ev, err, a.ID())
+	}
+}
+
+// What was lost is told even where no event comes after it.
+func TestStopTellsLosses(t *testing.T) {
+	p, m, stop := memoryPump(t, edge.PumpOptions{})
+	p.Emit(edge.Event{Name: "door", Kind: edge.Change, From: "device:door", Data: json.RawMessage(`{`)}, nil)
+	stop()
+	if evs := stored(t, m); len(evs) != 1 || evs[0].Kind != edge.Loss || evs[0].Name != "door" {
+		t.Errorf("%+v", evs)
+	}
+}
+
+// A Commit of nothing waits for what was emitted before it.
+func TestCommitOfNothing(t *testing.T) {
+	p, m, _ := memoryPump(t, edge.PumpOptions{Sync: func(string) time.Duration { return time.Hour }})
+	p.Emit(change("door", 1), nil)
+	if err := p.Commit(t.Context()); err != nil || len(m.Entries()) != 1 {
+		t.Error(err, len(m.Entries()))
+	}
+	if err := p.Commit(t.Context()); err != nil || len(m.Flushes()) != 1 {
+		t.Error("with nothing to wait for:", err, m.Flushes())
+	}
+}
+
 func TestStop(t *testing.T) {
 	p, m, stop := memoryPump(t, edge.PumpOptions{})
 	tickets := []*edge.Ticket{}

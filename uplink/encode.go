@@ -42,13 +42,17 @@ func (e *encoder) messages(b Batch, into []message) []message {
 			m.covers.To = rangeOf(&b.Events[i+m.events-1]).To
 		}
 		if e.most > 0 && len(m.body) > e.most {
-			m.err = Permanent(fmt.Errorf("event %s takes %d bytes, the peer takes %d", b.Events[i].ID(), len(m.body), e.most))
-			m.body = nil
+			m.body, m.err = nil, tooLarge(m.covers, len(m.body), e.most)
 		}
 		into = append(into, m)
 		i += m.events
 	}
 	return into
+}
+
+// tooLarge is why an event can't be sent.
+func tooLarge(at queue.Range, size, most int) error {
+	return Permanent(fmt.Errorf("event %d takes %d bytes, the peer takes %d", at.From, size, most))
 }
 
 func (e *encoder) one(ev *edge.Event) []byte {

@@ -216,9 +216,8 @@ func (r *run) keep(evs []edge.Event, next uint64) ([]edge.Event, uint64) {
 }
 
 // run reads ahead into pages until ctx is done. Once stop is closed it ends when
-// nothing is left to read. It closes pages.
+// nothing is left to read.
 func (f *feed) run(ctx context.Context, stop <-chan struct{}, pages chan<- page) error {
-	defer close(pages)
 	watch := f.log.Watch()
 	defer watch.Stop()
 	f.news = true
@@ -230,7 +229,7 @@ func (f *feed) run(ctx context.Context, stop <-chan struct{}, pages chan<- page)
 		case <-watch.C:
 			f.news = true
 		case <-stop:
-			final = true
+			final, f.news = true, true // its token may still wait, and nobody looks again
 		default:
 		}
 		p, again, err := f.next(time.Now(), final)

@@ -21,6 +21,7 @@ const (
 	wavesAhead    = 8                // batches between the parts of a connection
 	topicsKept    = 1024             // topics of events, encoded once
 	goodbyeMillis = 500              // for a DISCONNECT to be written
+	packetHead    = 9                // bytes of a PUBLISH beside topic and message, at most
 )
 
 // mqttConn is one connection, with one client that lives as long as it does.
@@ -70,14 +71,10 @@ var (
 
 func newMQTTConn(m *mqttSender) *mqttConn {
 	c := &mqttConn{
-		m: m, enc: encoder{most: int(m.conf.MaxPacket)}, names: map[topicKey]string{},
+		m: m, names: map[topicKey]string{},
 		publish: make(chan *wave, wavesAhead), sent: make(chan *wave, wavesAhead),
 		acks: make(chan Ack, 64), lost: make(chan error, 1),
 		dead: make(chan struct{}), closed: make(chan struct{}),
-	}
-	if c.enc.most > 0 {
-		// The packet has the topic too: names are at most 256 bytes, encoded 768.
-		c.enc.most -= len(m.topics.base) + 8
 	}
 	c.desk = newCommandDesk(c)
 	return c
@@ -190,14 +187,31 @@ func (c *mqttConn) start() {
 
 // Send encodes the batch and hands it on.
 func (c *mqttConn) Send(ctx context.Context, b Batch) error {
+	if b.Per > 1 {
+		c.enc.most = c.room(c.topic(b.Ring, "", b.Per))
+	}
 	w := &wave{ring: b.Ring, msgs: c.enc.messages(b, make([]message, 0, len(b.Events)/max(b.Per, 1)+1))}
 	w.topics = make([]string, len(w.msgs))
 	for i := range w.msgs {
-		if w.msgs[i].err == nil {
-			w.topics[i] = c.topic(b.Ring, w.msgs[i].name, b.Per)
+		m := &w.msgs[i]
+		if m.err != nil {
+			continue
+		}
+		w.topics[i] = c.topic(b.Ring, m.name, b.Per)
+		if most := c.room(w.topics[i]); most > 0 && len(m.body) > most {
+			m.body, m.err = nil, tooLarge(m.covers, len(m.body), most)
 		}
 	}
 	return c.enqueue(ctx, w)
+}
+
+// room is how many bytes a message to a topic may have, so that its packet is not
+// over max_packet; 0: there is no bound.
+func (c *mqttConn) room(topic string) int {
+	if c.m.conf.MaxPacket == 0 {
+		return 0
+	}
+	return max(int(c.m.conf.MaxPacket)-len(topic)-packetHead, 1)
 }
 
 // enqueue hands a wave to the goroutine that publishes.
@@ -294,7 +308,7 @@ func (c *mqttConn) About(ctx context.Context, about json.RawMessage) error {
 // beside publishes what is of no batch. Too large a message would only cost the
 // connection.
 func (c *mqttConn) beside(ctx context.Context, topic string, retained bool, body []byte) error {
-	if c.enc.most > 0 && len(body) > c.enc.most {
+	if most := c.room(topic); most > 0 && len(body) > most {
 		c.m.env.Log.Warn("not published: it is over max_packet", "topic", topic, "bytes", len(body))
 		return nil
 	}

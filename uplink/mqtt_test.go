@@ -69,7 +69,6 @@ func TestMQTTStatusStateAbout(t *testing.T) {
 		}
 		id := evs[0].ID()
 		current.Store(&id)
-		post(t, rig, "", 1) // a flush that tells of it
 	}
 	change("false")
 	change("true")
@@ -293,6 +292,29 @@ func TestMQTTBrokerWithALimit(t *testing.T) {
 	if s := f.Status(); s.Refused != 1 || s.Positions["alarms"] != 11 {
 		t.Errorf("status is %+v", s)
 	}
+}
+
+// A broker closes the connection over a topic of too many levels, and over a
+// packet that is a byte too large; neither must reach it.
+func TestMQTTNamesAndSizesThatBrokersHate(t *testing.T) {
+	m := uplinktest.StartMosquitto(t, uplinktest.MosquittoOptions{Extra: []string{"max_packet_size 2000"}})
+	rig := edgetest.NewRig(t)
+	r := subscribe(t, m.Addr(), "fieldpost/test/#", true)
+	evs := []edge.Event{{Name: strings.Repeat("/", 250), Kind: edge.Message, Ring: "alarms", From: "client:test", Data: json.RawMessage(`1`)}}
+	for size := 1700; size < 2000; size += 3 {
+		evs = append(evs, edge.Event{Name: "room", Kind: edge.Message, Ring: "alarms", From: "client:test", Data: json.RawMessage(`"` + strings.Repeat("x", size) + `"`)})
+	}
+	if _, err := rig.Pump.Post(t.Context(), evs, edge.Idempotency{}); err != nil {
+		t.Fatal(err)
+	}
+	opt := mqttOptions(rig, m.URL())
+	opt.Options.(*uplink.MQTTConfig).MaxPacket = 2000
+	f, _ := start(t, opt)
+	until(t, 30*time.Second, "sent", empty(f))
+	if s := f.Status(); s.Connects != 1 || s.Refused == 0 {
+		t.Errorf("status is %+v", s)
+	}
+	until(t, 10*time.Second, "received", func() bool { return len(r.events()) > 0 && r.events()[0].Name == evs[0].Name })
 }
 
 func TestMQTTQueuedCommandsSurviveAnOutage(t *testing.T) {

@@ -52,16 +52,22 @@ func (t topics) device(topic string) (string, bool) {
 	return untopic(rest)
 }
 
-// topicName encodes what MQTT forbids in a topic and keeps slashes.
-func topicName(s string) string { return encodeTopic(s, false) }
+// nameSlashes is how many slashes of a name stay. Brokers close the connection
+// over a topic of more levels than they like: EMQX over 128, mosquitto over 200.
+const nameSlashes = 64
+
+// topicName encodes what MQTT forbids in a topic, and keeps slashes but those of
+// a name with too many.
+func topicName(s string) string { return encodeTopic(s, nameSlashes) }
 
 // topicLevel encodes slashes too, for what has to be one level.
-func topicLevel(s string) string { return encodeTopic(s, true) }
+func topicLevel(s string) string { return encodeTopic(s, 0) }
 
-func encodeTopic(s string, slash bool) string {
-	clean := true
+// encodeTopic keeps the first few slashes.
+func encodeTopic(s string, slashes int) string {
+	clean := strings.Count(s, "/") <= slashes
 	for i, r := range s {
-		if !topicRune(r, slash) || r == utf8.RuneError && isBad(s[i:]) {
+		if !topicRune(r) || r == utf8.RuneError && isBad(s[i:]) {
 			clean = false
 			break
 		}
@@ -72,7 +78,10 @@ func encodeTopic(s string, slash bool) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if topicRune(r, slash) && !(r == utf8.RuneError && n == 1) {
+		if r == '/' {
+			slashes--
+		}
+		if topicRune(r) && !(r == utf8.RuneError && n == 1) && (r != '/' || slashes >= 0) {
 			b.WriteString(s[i : i+n])
 		} else {
 			for _, c := range []byte(s[i : i+n]) {
@@ -93,9 +102,9 @@ func isBad(s string) bool {
 // topicRune reports whether a rune may stand in a topic as it is. Control
 // characters and noncharacters are legal in some names, and brokers close the
 // connection over them.
-func topicRune(r rune, slash bool) bool {
+func topicRune(r rune) bool {
 	switch {
-	case r == '+', r == '#', r == '%', r == '/' && slash:
+	case r == '+', r == '#', r == '%':
 		return false
 	case r < 0x20, r == 0x7f:
 		return false

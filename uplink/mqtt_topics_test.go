@@ -16,6 +16,7 @@ func TestTopics(t *testing.T) {
 		{tp.event("events", "kitchen/temp"), "fieldpost/green house%2F1/events/events/kitchen/temp"},
 		{tp.event("events", "a+b#c%"), "fieldpost/green house%2F1/events/events/a%2Bb%23c%25"},
 		{tp.event("events", "ü\u0085\ufffe\xff"), "fieldpost/green house%2F1/events/events/ü%C2%85%EF%BF%BE%FF"},
+		{tp.event("events", strings.Repeat("/", 66)+"x"), "fieldpost/green house%2F1/events/events/" + strings.Repeat("/", 64) + "%2F%2Fx"},
 		{tp.batch("samples"), "fieldpost/green house%2F1/batch/samples"},
 		{tp.result("x/y"), "fieldpost/green house%2F1/result/x%2Fy"},
 	} {

@@ -20,7 +20,8 @@ type refusal struct {
 	Ring   string `json:"ring"`
 	Seq    uint64 `json:"seq"`
 	// Event is the whole event. It is left out where the two together would be
-	// too large for one event; the event is in its ring as long as that keeps it.
+	// too large for one event, and for one of quarantine itself; the event is in
+	// its ring as long as that keeps it.
 	Event json.RawMessage `json:"event,omitempty"`
 }
 
@@ -59,7 +60,8 @@ func (f *Forwarder) refusal(ev *edge.Event, why error) (edge.Event, error) {
 	if out.Data, err = json.Marshal(r); err != nil {
 		return edge.Event{}, fmt.Errorf("encode event %s for quarantine: %w", ev.ID(), err)
 	}
-	if sizeOf(&out)+1024 > edge.MaxEvent {
+	// One of quarantine itself is kept there already, and copies of copies would grow.
+	if sizeOf(&out)+1024 > edge.MaxEvent || ev.Ring == edge.RingQuarantine {
 		r.Event = nil
 		if out.Data, err = json.Marshal(r); err != nil {
 			return edge.Event{}, fmt.Errorf("encode event %s for quarantine: %w", ev.ID(), err)

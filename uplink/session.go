@@ -51,8 +51,10 @@ func (f *flight) acked(a Ack) (largest int) {
 	if f == nil {
 		return 0
 	}
-	if f.head = max(f.head, a.Range.To+1); f.head > f.last {
-		f.head = 0
+	if f.head > 0 { // else only the gap of what was refused was in flight
+		if f.head = max(f.head, a.Range.To+1); f.head > f.last {
+			f.head = 0
+		}
 	}
 	n := min(a.Events, len(f.sizes))
 	if n > 0 {
@@ -95,8 +97,9 @@ func (s *session) run(ctx context.Context) error {
 	pages, ended := make(chan page, 1), make(chan error, 3)
 	parts.Go(func() {
 		if err := s.feed.run(live, s.stop, pages); err != nil {
-			ended <- err
+			ended <- err // before pages is closed: send takes that for a good end
 		}
+		close(pages)
 	})
 	parts.Go(func() { s.send(live, pages, ended) })
 	parts.Go(func() { s.tell(live) })
@@ -153,6 +156,10 @@ func (s *session) receive(ctx context.Context, ended <-chan error) error {
 			s.byPeer = true
 			return errors.Join(err, s.drain())
 		case err := <-ended:
+			if errors.Is(err, ErrNotConnected) { // why is for the connection to say
+				s.byPeer = true
+				return errors.Join(s.whyLost(), s.drain())
+			}
 			if err != nil {
 				return err
 			}

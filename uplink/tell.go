@@ -41,6 +41,10 @@ func (s *session) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		// A device names its event a moment after the flush that woke us.
+		if stater != nil && !s.states(ctx, stater, told) {
+			return
+		}
 		select {
 		case <-watch.C:
 		case <-again.C:
