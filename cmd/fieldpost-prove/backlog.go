@@ -85,24 +85,25 @@ func (b *bench) target(ctx context.Context, messages int) (*Broker, *Link, *Coun
 	return broker, link, counter, nil
 }
 
+// drainMost bounds a drain.
+const drainMost = 3 * time.Minute
+
 // drained brings the line up and takes the rate at which the goal was reached.
 func (b *bench) drained(ctx context.Context, link *Link, c *Counter, events int, m *measure) error {
 	link.Up()
-	const most = 3 * time.Minute
 	select {
 	case <-c.done:
 		m.take(float64(events) / c.Took().Seconds())
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(most):
-		return fmt.Errorf("drain: %d of %d messages in %v", c.Count(), c.goal, most)
+	case <-time.After(drainMost):
+		return fmt.Errorf("drain: %d of %d messages in %v", c.Count(), c.goal, drainMost)
 	}
 }
 
 func (b *bench) oursBacklog(ctx context.Context, m *backlogRun, batch int) error {
-	messages := b.backlog / max(batch, 1)
-	broker, link, counter, err := b.target(ctx, messages)
+	broker, link, counter, err := b.target(ctx, b.backlog)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (b *bench) oursBacklog(ctx context.Context, m *backlogRun, batch int) error
 		if err := b.fill(agent, b.backlog); err != nil {
 			return err
 		}
-		return b.drained(ctx, link, counter, b.backlog, m.batches)
+		return b.emptied(ctx, link, counter, agent, m.batches)
 	}
 	if err := resident(ctx, agent.Proc, m.idle); err != nil {
 		return err
@@ -143,7 +144,47 @@ func (b *bench) oursBacklog(ctx context.Context, m *backlogRun, batch int) error
 	if err := b.firstAck(ctx, agent, m.crashed); err != nil {
 		return err
 	}
-	return b.drained(ctx, link, counter, b.backlog, m.drain)
+	return errors.Join(b.drained(ctx, link, counter, b.backlog, m.drain), b.nothingLeft(ctx, agent))
+}
+
+// waiting is the backlog of the agent's one uplink, in events.
+func (b *bench) waiting(ctx context.Context, a *Agent) (int, error) {
+	var answer struct {
+		Uplinks []struct{ Backlog int }
+	}
+	if err := a.get(ctx, "/v1/uplinks", &answer); err != nil {
+		return 0, err
+	}
+	if len(answer.Uplinks) != 1 {
+		return 0, fmt.Errorf("the agent has %d uplinks, want 1", len(answer.Uplinks))
+	}
+	return answer.Uplinks[0].Backlog, nil
+}
+
+// nothingLeft makes sure that the acknowledgements which were counted were those
+// of the backlog.
+func (b *bench) nothingLeft(ctx context.Context, a *Agent) error {
+	left, err := b.waiting(ctx, a)
+	if err == nil && left > b.backlog/100 {
+		err = fmt.Errorf("the drain was counted to its end, and %d events wait", left)
+	}
+	return err
+}
+
+// emptied brings the line up and takes the rate at which the agent's backlog went
+// to nothing: with several events in a message, messages tell little.
+func (b *bench) emptied(ctx context.Context, link *Link, c *Counter, a *Agent, m *measure) error {
+	link.Up()
+	ctx, cancel := context.WithTimeoutCause(ctx, drainMost, fmt.Errorf("drain in batches: not done in %v", drainMost))
+	defer cancel()
+	return poll(ctx, 2*time.Millisecond, func() (bool, error) {
+		left, err := b.waiting(ctx, a)
+		if err != nil || left > 0 {
+			return false, err
+		}
+		m.take(float64(b.backlog) / c.Since().Seconds())
+		return true, nil
+	})
 }
 
 // fill puts events in, a thousand a request.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Recorder watches a link and keeps the payload of each event message that the
@@ -172,77 +171,3 @@ func carriesEvents(topic string) bool {
 	}
 	return false
 }
-
-// Counter watches a link and counts the acknowledgements that come down: the
-// least work that tells when a backlog is drained.
-type Counter struct {
-	goal int
-
-	mu    sync.Mutex
-	count int
-	first time.Time
-	last  time.Time // when the goal was reached
-	done  chan struct{}
-}
-
-var _ Watcher = (*Counter)(nil)
-
-func newCounter(goal int) *Counter { return &Counter{goal: goal, done: make(chan struct{})} }
-
-// Watch follows one connection.
-func (c *Counter) Watch() Watched { return &counted{to: c} }
-
-func (c *Counter) add(n int) {
-	if n == 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if c.count == 0 {
-		c.first = now
-	}
-	if before := c.count; before < c.goal && before+n >= c.goal {
-		c.last = now
-		close(c.done)
-	}
-	c.count += n
-}
-
-// Took is the time from the first acknowledgement to the goal, and how many came by then.
-func (c *Counter) Took() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last.Sub(c.first)
-}
-
-// Count is how many acknowledgements came so far.
-func (c *Counter) Count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.count
-}
-
-// counted is one connection whose acknowledgements are counted.
-type counted struct {
-	to     *Counter
-	stream splitter
-}
-
-// Up looks at nothing.
-func (c *counted) Up([]byte) error { return nil }
-
-// Down counts.
-func (c *counted) Down(b []byte) error {
-	n := 0
-	err := c.stream.feed(b, func(first byte, _ []byte) {
-		if first == mqttPuback {
-			n++
-		}
-	})
-	c.to.add(n)
-	return err
-}
-
-// End does nothing: what was acknowledged stays so.
-func (c *counted) End() {}
