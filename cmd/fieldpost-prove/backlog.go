@@ -54,8 +54,9 @@ func (b *bench) backlogs(ctx context.Context) error {
 	return nil
 }
 
-// settle is how long a program is left alone before its memory is read.
-const settle = 3 * time.Second
+// settle is how long a program is left alone before its memory is read: what it
+// needed while it took the load in is given back to the system by then.
+const settle = 10 * time.Second
 
 // resident waits a while and takes the memory of a program.
 func resident(ctx context.Context, p *Proc, m *measure) error {

@@ -82,8 +82,8 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("measure %s: %w", part.name, err)
 		}
 	}
-	b.table.note("%d round(s), the best of each; %d-byte events from one corpus; loopback; %v in all",
-		b.rounds, len(corpusFile)/len(b.corpus.lines)-1, time.Since(began).Round(time.Second))
+	b.table.note("%d round(s), the best of each; %d-byte events from one corpus; loopback; RSS after %v at rest; %v in all",
+		b.rounds, len(corpusFile)/len(b.corpus.lines)-1, settle, time.Since(began).Round(time.Second))
 	return b.table.print(out)
 }
 
