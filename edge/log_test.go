@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,40 @@ import (
 	"fieldpost/edge/edgetest"
 	"fieldpost/queue"
 )
+
+// TestLogReadLargeEvents: how much one page holds is bounded in bytes, too.
+func TestLogReadLargeEvents(t *testing.T) {
+	r := edgetest.NewRig(t)
+	const many, size = 24, 100_000
+	data := []byte(`"` + strings.Repeat("x", size) + `"`)
+	for i := range many {
+		ev := change("large", i)
+		ev.Ring, ev.Data = "events", data
+		if _, err := r.Pump.Post(t.Context(), []edge.Event{ev}, edge.Idempotency{}); err != nil {
+			t.Fatal(err)
+		}
+		if i == many/2 { // one half from segments, one from the tail
+			if err := r.Store.Move(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, q := range map[string]edge.Query{
+		"all":      {},
+		"desc":     {Desc: true},
+		"by seq":   {Rings: []string{"events"}, BySeq: true},
+		"filtered": {Names: []string{"lar*"}},
+	} {
+		q.Limit = 1000
+		page, err := r.Log.Read(q)
+		if err != nil || page.End || len(page.Events) == 0 || len(page.Events) > 4 {
+			t.Errorf("%s: %d events in a page, end %v, %v", name, len(page.Events), page.End, err)
+		}
+		if got := readAll(t, r.Log, q); len(got) != many {
+			t.Errorf("%s: %d events in all", name, len(got))
+		}
+	}
+}
 
 func contextFor(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())

@@ -16,6 +16,10 @@ const (
 	scanPage    = 1024
 )
 
+// pageBytes ends a page whose events are large: a reader that is slow to take
+// its page holds all of it.
+const pageBytes = 256 << 10
+
 // EventPage is what one read gave.
 type EventPage struct {
 	Events []Event
@@ -76,6 +80,7 @@ type reading struct {
 	out  EventPage
 	done bool
 	size int // events that are no gaps
+	held int // bytes of their data
 
 	after, before uint64 // where they are; 0: no bound
 	at            uint64 // read up to here: the n or seq to go on from
@@ -129,11 +134,11 @@ func (r *reading) find(p Position, before bool) (uint64, error) {
 
 // page reads one page of the store and takes what fits.
 func (r *reading) page() (scanned int, err error) {
-	want := scanPage
+	most := queue.Max{Records: scanPage}
 	if !r.q.filtered() {
-		want = r.q.Limit - r.size
+		most = queue.Max{Records: r.q.Limit - r.size, Bytes: pageBytes}
 	}
-	page, err := r.fetch(queue.Max{Records: want})
+	page, err := r.fetch(most)
 	if err != nil {
 		return 0, fmt.Errorf("read events: %w", err)
 	}
@@ -144,7 +149,7 @@ func (r *reading) page() (scanned int, err error) {
 			return i, nil
 		}
 		r.take(it)
-		if r.size >= r.q.Limit {
+		if r.size >= r.q.Limit || r.held >= pageBytes {
 			r.done = true
 			r.out.End = page.End && i == len(page.Items)-1
 			return i + 1, nil
@@ -218,6 +223,7 @@ func (r *reading) take(it *queue.Item) {
 	}
 	r.out.Events = append(r.out.Events, ev)
 	r.size++
+	r.held += len(ev.Data)
 }
 
 // position is where to go on from, with the epoch that it belongs to.
