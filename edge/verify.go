@@ -208,6 +208,12 @@ func canonical(data json.RawMessage) ([]byte, error) {
 	return json.Marshal(v)
 }
 
+// saw reports whether anything of an epoch was received.
+func (v *Verifier) saw(agent, epoch string) bool {
+	id, ok := hex32(epoch)
+	return ok && v.epochs[epochKey{agent, id}] != nil
+}
+
 // ledger takes what a ledger event tells.
 func (v *Verifier) ledger(e *Event) error {
 	var d ledgerData
@@ -219,11 +225,7 @@ func (v *Verifier) ledger(e *Event) error {
 		if !ok {
 			return fmt.Errorf("read ledger %s: epoch %q", e.ID(), clip(d.Epoch))
 		}
-		b := v.epochs[epochKey{e.Agent, epoch}]
-		if closed && b == nil {
-			return nil // of an epoch that this receiver never saw it need not prove anything
-		}
-		b = v.book(e.Agent, epoch)
+		b := v.book(e.Agent, epoch)
 		b.closed = b.closed || closed
 		for name, s := range d.Rings {
 			if s.First == 0 || s.Last == ^uint64(0) {
@@ -233,7 +235,12 @@ func (v *Verifier) ledger(e *Event) error {
 		}
 		return nil
 	}
-	for i := range d.Before {
+	// Of epochs before the first that it saw, a receiver need not prove anything.
+	seen := len(d.Before)
+	for seen > 0 && !v.saw(e.Agent, d.Before[seen-1].Epoch) {
+		seen--
+	}
+	for i := range d.Before[:seen] {
 		if err := tell(&d.Before[i], true); err != nil {
 			return err
 		}

@@ -121,6 +121,30 @@ func TestVerifyRings(t *testing.T) {
 	}
 }
 
+// An epoch between two that were seen can't be missing as a whole; the ones
+// before all of them can.
+func TestVerifyEpochs(t *testing.T) {
+	ledger := verifyLedger(1001, 1, 0)
+	span := func(epoch string) string { return `{"epoch":"` + epoch + `","rings":{"events":{"first":1,"last":1}}}` }
+	ledger.Data = json.RawMessage(`{"epoch":"7f3a9c21","rings":{"system":{"first":1,"last":1}},"before":[` +
+		span("0000000c") + `,` + span("0000000b") + `,` + span("0000000a") + `]}`)
+	for _, c := range []struct {
+		seen    []uint32
+		missing uint64
+	}{{nil, 0}, {[]uint32{0xc}, 0}, {[]uint32{0xb}, 1}, {[]uint32{0xc, 0xa}, 1}, {[]uint32{0xa, 0xb, 0xc}, 0}} {
+		v := NewVerifier()
+		for _, epoch := range c.seen {
+			e := verifyEvent(1)
+			e.Epoch = epoch
+			add(t, v, e)
+		}
+		add(t, v, ledger)
+		if r := v.Report(); r.Missing != c.missing || r.Closed != (c.missing == 0) {
+			t.Errorf("seen %x: %+v", c.seen, r)
+		}
+	}
+}
+
 func TestVerifyLines(t *testing.T) {
 	v := NewVerifier()
 	a, b := verifyEvent(1), verifyEvent(2)
