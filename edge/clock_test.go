@@ -135,6 +135,35 @@ func TestAge(t *testing.T) {
 	})
 }
 
+// A clock that somebody sets wrong after a sync proves no off time.
+func TestAgeAfterAWrongSetting(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		truth := time.Now()
+		b := edgetest.NewBoard("boot-1")
+		b.SetSync(true, time.Millisecond)
+		r := edgetest.OpenRig(t, dir, b)
+		stop := runClock(t, r)
+		synctest.Wait()
+		b.SetSync(false, 0)
+		b.SetWall(truth.Add(-1000 * 24 * time.Hour))
+		<-time.After(time.Minute)
+		old := r.Clock.Stamp()
+		stop()
+		r.Stop()
+
+		b = edgetest.NewBoard("boot-2")
+		b.SetMono(25 * time.Hour)
+		b.SetSync(true, time.Millisecond)
+		b.SetWall(truth.Add(26 * time.Hour))
+		r = edgetest.OpenRig(t, dir, b)
+		defer r.Stop()
+		if age := r.Clock.Age(old); age < 25*time.Hour || age > 27*time.Hour {
+			t.Errorf("age %v, not about 26 h", age)
+		}
+	})
+}
+
 func TestClockBeforeAttach(t *testing.T) {
 	c := edge.NewClock(edgetest.NewBoard("b").Board())
 	if c.Age(queue.Stamp{Boot: 3, Mono: 5}) != 0 || c.BootID(0) != "" {

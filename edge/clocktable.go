@@ -206,17 +206,11 @@ func (t *clockTable) off(st queue.Stamp) time.Duration {
 		}
 	}
 	for at := from; at < last; at++ {
-		b := t.rows[at]
-		if _, ok := b.synced(); !ok {
-			continue
+		// Of the boot's marks only a synced one proves anything: what the clock was
+		// set to after it may be years off.
+		if m, ok := t.rows[at].synced(); ok {
+			return max(0, time.Duration(end.Offset-m.Offset)-(t.rows[last].up-t.rows[at].up))
 		}
-		mono := int64(0)
-		if b.index == st.Boot {
-			mono = min(max(0, st.Mono), b.Last)
-		}
-		m, _ := b.mark(mono)
-		ran := t.rows[last].up - b.up - time.Duration(mono)
-		return max(0, time.Duration(end.Offset-m.Offset-mono)-ran)
 	}
 	return 0
 }

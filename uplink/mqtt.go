@@ -118,11 +118,15 @@ func parseBroker(text string) (broker, error) {
 
 // redact takes what may be a password out of a URL that did not parse.
 func redact(text string) string {
-	scheme, rest, ok := strings.Cut(text, "://")
-	if at := strings.LastIndexByte(rest, '@'); ok && at >= 0 {
-		return scheme + "://********" + rest[at:]
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return text
 	}
-	return text
+	scheme, _, ok := strings.Cut(text[:at], "://")
+	if !ok {
+		return "********" + text[at:]
+	}
+	return scheme + "://********" + text[at:]
 }
 
 // Address is the broker's URL.

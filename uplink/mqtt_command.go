@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"sync"
 	"time"
 
@@ -177,8 +178,10 @@ func parseCommand(b []byte) (edge.Command, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&p)
-	if err == nil && dec.More() {
-		err = errors.New("there is more behind the object")
+	if err == nil {
+		if _, end := dec.Token(); end != io.EOF { // More takes a closing bracket for the end
+			err = errors.New("there is more behind the object")
+		}
 	}
 	if err == nil && p.Command == "" {
 		err = errors.New(`it has no "command"`)

@@ -20,6 +20,7 @@ func TestParseCommand(t *testing.T) {
 		{text: `{}`, bad: `no "command"`},
 		{text: `{"command":"on","id":"a","when":1}`, id: "a", bad: "when"},
 		{text: `{"command":"on"} {}`, bad: "more behind"},
+		{text: `{"command":"on"}}`, bad: "more behind"},
 		{text: `{"command":"on","id":"` + strings.Repeat("x", 300) + `"}`, bad: "id is over"},
 		{text: "{" + strings.Repeat(" ", maxCommand), bad: "bytes"},
 	} {

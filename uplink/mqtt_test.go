@@ -29,6 +29,8 @@ func TestMQTTConfigErrors(t *testing.T) {
 		{"tcp://host", "", "", "mqtt (TCP) or mqtts (TLS)"},
 		{"host:1883", "", "", "mqtt (TCP) or mqtts (TLS)"},
 		{"mqtt://bob:hunter2@host", "", "", "keys user and password"},
+		{"bob:hunter2@host", "", "", "mqtt (TCP) or mqtts (TLS)"},
+		{"mqtt:bob:hunter2@host", "", "", "names no host"},
 		{"mqtt://", "", "", "names no host"},
 		{"mqtt://host/topic", "", "", "behind host and port"},
 		{"mqtt://host", "", "hunter2", "without a user"},
