@@ -132,6 +132,53 @@ func TestLogRead(t *testing.T) {
 	}
 }
 
+// A reader that follows all rings misses nothing of a ring that is made while it
+// reads.
+func TestLogReadFollowsNewRings(t *testing.T) {
+	r := edgetest.NewRig(t)
+	const rings = 100
+	errs := make(chan error, 1)
+	go func() {
+		for i := range rings {
+			ev := message("a", `1`)
+			ev.Ring = fmt.Sprintf("ring-%d", i)
+			if _, err := r.Pump.Post(t.Context(), []edge.Event{ev}, edge.Idempotency{}); err != nil {
+				errs <- err
+				return
+			}
+		}
+		errs <- nil
+	}()
+	var at edge.Position
+	next, done := uint64(1), false
+	for {
+		page, err := r.Log.Read(edge.Query{After: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range page.Events {
+			if ev.N != next {
+				t.Fatalf("%d came after %d", ev.N, next-1)
+			}
+			next++
+		}
+		if at = page.Next; done && page.End {
+			break
+		}
+		select {
+		case err := <-errs:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		default:
+		}
+	}
+	if next != rings+1 {
+		t.Errorf("%d of %d came", next-1, rings)
+	}
+}
+
 func TestLogEvent(t *testing.T) {
 	r := edgetest.NewRig(t)
 	in := []edge.Event{message("a b", `{"x":1}`)}

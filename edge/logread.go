@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"fieldpost/queue"
@@ -41,10 +42,10 @@ func (l *Log) Read(q Query) (EventPage, error) {
 		q.Limit = DefaultLimit
 	}
 	q.Limit = min(q.Limit, MaxLimit)
-	if q.Rings == nil {
+	r := reading{l: l, q: &q, d: decoder{l: l}, gaps: q.wantsGaps(), open: q.Rings == nil}
+	if r.open {
 		q.Rings = l.open()
 	}
-	r := reading{l: l, q: &q, d: decoder{l: l}, gaps: q.wantsGaps()}
 	if err := r.locate(); err != nil {
 		return EventPage{}, err
 	}
@@ -77,6 +78,7 @@ type reading struct {
 	q    *Query
 	d    decoder
 	gaps bool
+	open bool // of all rings that are not guarded
 	out  EventPage
 	done bool
 	size int // events that are no gaps
@@ -141,6 +143,13 @@ func (r *reading) page() (scanned int, err error) {
 	page, err := r.fetch(most)
 	if err != nil {
 		return 0, fmt.Errorf("read events: %w", err)
+	}
+	if r.open {
+		// A ring that was made meanwhile has events below page.Next that are not in it.
+		if rings := r.l.open(); !slices.Equal(rings, r.q.Rings) {
+			r.q.Rings = rings
+			return 0, nil
+		}
 	}
 	for i := range page.Items {
 		it := &page.Items[i]
