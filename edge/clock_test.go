@@ -43,7 +43,7 @@ func TestClockStates(t *testing.T) {
 		stop := runClock(t, r)
 		synctest.Wait()
 		early := r.Clock.Stamp()
-		if at, state, bound := r.Clock.Time(early); state != edge.Unsynced || bound != 0 || at.Sub(time.Now()).Abs() > time.Second {
+		if at, state, bound := r.Clock.Time(early); state != edge.Unsynced || bound != 0 || time.Until(at).Abs() > time.Second {
 			t.Errorf("before any sync: %v %v %v", at, state, bound)
 		}
 		<-time.After(time.Minute)
