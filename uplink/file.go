@@ -44,15 +44,23 @@ type fileSender struct{ conf FileConfig }
 var _ Sender = (*fileSender)(nil)
 
 func newFileSender(conf FileConfig) (*fileSender, error) {
-	switch {
-	case !filepath.IsAbs(conf.Path):
-		return nil, fmt.Errorf("file %q: write the whole path, from /", conf.Path)
-	case conf.Rotate != 0 && conf.Rotate < 4096:
-		return nil, fmt.Errorf("rotate is %v: it must be at least 4kB, or 0 for never", conf.Rotate)
-	case conf.Keep < 1 && conf.Rotate != 0:
-		return nil, fmt.Errorf("keep is %d: it must be at least 1, or delivered events are deleted", conf.Keep)
+	if err := conf.Validate(); err != nil {
+		return nil, err
 	}
 	return &fileSender{conf}, nil
+}
+
+// Validate tells what the types of the fields can't.
+func (c FileConfig) Validate() error {
+	switch {
+	case !filepath.IsAbs(c.Path):
+		return keyed("file", fmt.Errorf("file %q: write the whole path, from /", c.Path))
+	case c.Rotate != 0 && c.Rotate < 4096:
+		return keyed("rotate", fmt.Errorf("rotate is %v: it must be at least 4kB, or 0 for never", c.Rotate))
+	case c.Keep < 1 && c.Rotate != 0:
+		return keyed("keep", fmt.Errorf("keep is %d: it must be at least 1, or delivered events are deleted", c.Keep))
+	}
+	return nil
 }
 
 // Address is the file's path.

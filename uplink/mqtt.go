@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,19 +76,31 @@ func newMQTT(env SenderEnv, conf MQTTConfig) (*mqttSender, error) {
 	if conf.KeepAlive == 0 {
 		conf.KeepAlive = edge.Duration(20 * time.Second)
 	}
-	switch {
-	case conf.KeepAlive.D() < time.Second || conf.KeepAlive.D() > time.Hour:
-		return nil, fmt.Errorf("keepalive is %v: it can be 1s to 1h", conf.KeepAlive)
-	case conf.MaxPacket != 0 && conf.MaxPacket < 1024:
-		return nil, fmt.Errorf("max_packet is %v: it must be at least 1kB", conf.MaxPacket)
-	case conf.Password.Set() && conf.User == "":
-		return nil, errors.New("there is a password without a user: MQTT 3.1.1 has no such thing; set user")
+	if err := conf.Validate(); err != nil {
+		return nil, err
 	}
 	t, err := newTopics(env.Prefix, env.Agent)
 	if err != nil {
 		return nil, err
 	}
 	return &mqttSender{env: env, conf: conf, broker: b, topics: t}, nil
+}
+
+// Validate tells what the types of the fields can't, so that a check of the
+// config finds it before a start does.
+func (c MQTTConfig) Validate() error {
+	_, err := parseBroker(c.URL)
+	switch {
+	case err != nil:
+		return keyed("mqtt", err)
+	case c.KeepAlive != 0 && (c.KeepAlive.D() < time.Second || c.KeepAlive.D() > time.Hour):
+		return keyed("keepalive", fmt.Errorf("keepalive is %v: it can be 1s to 1h", c.KeepAlive))
+	case c.MaxPacket != 0 && c.MaxPacket < 1024:
+		return keyed("max_packet", fmt.Errorf("max_packet is %v: it must be at least 1kB", c.MaxPacket))
+	case c.Password.Set() && c.User == "":
+		return keyed("password", errors.New("there is a password without a user: MQTT 3.1.1 has no such thing; set user"))
+	}
+	return nil
 }
 
 // parseBroker reads the URL of a broker.
@@ -108,6 +121,11 @@ func parseBroker(text string) (broker, error) {
 		return broker{}, fmt.Errorf("broker %q names no host", redact(text))
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return broker{}, fmt.Errorf("broker %q: there is nothing to say behind host and port", redact(text))
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return broker{}, fmt.Errorf("broker %q has no port from 1 to 65535", redact(text))
+		}
 	}
 	b := broker{u.Scheme, u.Hostname(), u.Port()}
 	if b.port == "" {

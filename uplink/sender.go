@@ -125,6 +125,19 @@ func Senders() []SenderType {
 	return []SenderType{mqttType(), fileType()}
 }
 
+// keyError is a mistake in the config of a sender, and the key that has it.
+type keyError struct {
+	key string
+	error
+}
+
+// Key is where the config shows the mistake.
+func (e keyError) Key() string { return e.key }
+
+func (e keyError) Unwrap() error { return e.error }
+
+func keyed(key string, err error) error { return keyError{key, err} }
+
 // rangeOf is the seqs that an event stands for.
 func rangeOf(ev *edge.Event) queue.Range {
 	if ev.Hole != nil {

@@ -3,11 +3,13 @@ package uplink_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"fieldpost/edge"
 	"fieldpost/uplink"
@@ -24,6 +26,41 @@ func TestSendersTable(t *testing.T) {
 		}
 		if _, err := s.New(uplink.SenderEnv{}, struct{}{}); err == nil {
 			t.Errorf("sender %s took a config that is not its own", s.Name)
+		}
+	}
+}
+
+// TestSenderConfigsValidate: what New would refuse, a check of the config finds
+// first, at its key.
+func TestSenderConfigsValidate(t *testing.T) {
+	mqtt := func(change func(*uplink.MQTTConfig)) any {
+		c := &uplink.MQTTConfig{URL: "mqtt://broker", KeepAlive: edge.Duration(time.Minute)}
+		change(c)
+		return c
+	}
+	var secret edge.Secret
+	if err := secret.UnmarshalText([]byte("hush")); err != nil {
+		t.Fatal(err)
+	}
+	for key, conf := range map[string]any{
+		"":           mqtt(func(*uplink.MQTTConfig) {}),
+		"mqtt":       mqtt(func(c *uplink.MQTTConfig) { c.URL = "mqqt://broker" }),
+		"keepalive":  mqtt(func(c *uplink.MQTTConfig) { c.KeepAlive = 1 }),
+		"max_packet": mqtt(func(c *uplink.MQTTConfig) { c.MaxPacket = 1 }),
+		"password":   mqtt(func(c *uplink.MQTTConfig) { c.Password = secret }),
+		"file":       &uplink.FileConfig{Path: "here", Keep: 1},
+		"rotate":     &uplink.FileConfig{Path: "/there", Rotate: 1, Keep: 1},
+		"keep":       &uplink.FileConfig{Path: "/there", Rotate: 1 << 20},
+	} {
+		err := conf.(interface{ Validate() error }).Validate()
+		var at interface{ Key() string }
+		if errors.As(err, &at) != (key != "") || err != nil && at.Key() != key {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	for _, url := range []string{"mqtt://broker:99999", "mqtt://broker:0", "broker", "mqtt://me@broker", "mqtt://broker/x"} {
+		if (uplink.MQTTConfig{URL: url}).Validate() == nil {
+			t.Errorf("%q is fine", url)
 		}
 	}
 }
