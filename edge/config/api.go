@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,11 @@ func (l *loader) api(a *APIConfig) {
 		a.Listen = nil
 	}
 	l.each(p.with("listen"), a.Listen, listenProblem)
+	for i, addr := range a.Listen {
+		if at := p.with("listen").with("[" + strconv.Itoa(i) + "]"); slices.Contains(a.Listen[:i], addr) {
+			l.bad(at, at.String()+": "+quote(addr)+" is in the list twice", "keep one of them")
+		}
+	}
 	if !filepath.IsAbs(a.Socket) {
 		l.bad(p.with("socket"), "api.socket: "+quote(a.Socket)+" is not a whole path", "write it like "+systemSocket)
 	}
@@ -95,6 +101,7 @@ func proxyProblem(s string) (what, cure string) {
 // serverTLS checks what only makes sense together.
 func (l *loader) serverTLS(p path, t *ServerTLS) {
 	l.pair(p, t.Cert, t.Key)
+	l.pem(p.with("client_ca"), t.ClientCA)
 	switch {
 	case t.ClientCerts != "":
 		l.choice(p.with("client_certs"), t.ClientCerts, "optional", "required")

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"fieldpost/edge"
 )
@@ -215,6 +216,7 @@ func (l *loader) uplink(name string, u *Uplink, c *checker) {
 	}
 	l.prefix(p.with("prefix"), u.Prefix)
 	l.pair(p.with("tls"), u.TLS.Cert, u.TLS.Key)
+	l.pem(p.with("tls").with("ca"), u.TLS.CA)
 	if u.TLS.Insecure {
 		at := p.with("tls").with("insecure")
 		l.warn(l.at(at).String() + ": " + at.String() + " takes any certificate: whoever is in between can read and change everything")
@@ -235,6 +237,8 @@ func (l *loader) choice(p path, value string, words ...string) string {
 
 // pair checks that a certificate comes with its key.
 func (l *loader) pair(p path, cert, key edge.Secret) {
+	l.pem(p.with("cert"), cert)
+	l.pem(p.with("key"), key)
 	if cert.Set() == key.Set() || l.has(p.with("cert")) && l.has(p.with("key")) {
 		return
 	}
@@ -243,6 +247,17 @@ func (l *loader) pair(p path, cert, key edge.Secret) {
 		lacks, other = other, lacks
 	}
 	l.bad(p.with(other), p.String()+" has a "+other+" and no "+lacks, "give both, or none")
+}
+
+// pem checks a certificate or key that is written out: most often it is a path
+// that lacks its file:. What is elsewhere is read by the start.
+func (l *loader) pem(p path, s edge.Secret) {
+	if s.Source() != "literal" {
+		return
+	}
+	if text, err := s.Reveal(); err != nil || !strings.Contains(text, "-----BEGIN ") {
+		l.bad(p, p.String()+" is no PEM text", "write file:PATH where it is in a file")
+	}
 }
 
 func (l *loader) keys(keys map[string]*Key) {

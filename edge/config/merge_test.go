@@ -35,8 +35,8 @@ func TestFileProblems(t *testing.T) {
 			"conf.d/one.yaml": "devices:\n  door: {line: GPIO18}\n",
 		}, []string{"conf.d/one.yaml:2:3: devices.door is also in fieldpost.yaml:2:3: keep one of them"}},
 		{"same key", map[string]string{
-			"fieldpost.yaml":  "api: {listen: off, tls: {cert: a, key: b}}\n",
-			"conf.d/one.yaml": "api: {tls: {client_ca: c}}\n",
+			"fieldpost.yaml":  "api: {listen: off, tls: {cert: file:/a, key: file:/b}}\n",
+			"conf.d/one.yaml": "api: {tls: {client_ca: file:/c}}\n",
 		}, []string{"conf.d/one.yaml:1:7: api.tls is also in fieldpost.yaml:1:20: keep one of them"}},
 		{"in the order of the sources", map[string]string{
 			"fieldpost.yaml":  "nope: 1\nstore: {rings: {A: {}}}\n",

@@ -210,6 +210,13 @@ func TestProblems(t *testing.T) {
 		{"defaults sender", "uplink_defaults: {wire: a}\n", lines(
 			`fieldpost.yaml:1:19: uplink_defaults can't choose a sender (wire): write it in each uplink`,
 		)},
+		{"listen twice", "api: {listen: [\":8716\", \":8717\", \":8716\"]}\n", lines(
+			`fieldpost.yaml:1:34: api.listen[2]: ":8716" is in the list twice: keep one of them`,
+		)},
+		{"a path for a certificate", "api: {tls: {cert: /srv/hunter2, key: \"file:/srv/key\"}}\nuplinks: {lab: {tube: x, tls: {ca: ca.pem}}}\n", lines(
+			`fieldpost.yaml:1:19: api.tls.cert is no PEM text: write file:PATH where it is in a file`,
+			`fieldpost.yaml:2:36: uplinks.lab.tls.ca is no PEM text: write file:PATH where it is in a file`,
+		)},
 		{"listen port", "api: {listen: [8716]}\n", lines(
 			`fieldpost.yaml:1:16: api.listen[0]: "8716" is a port alone: write ":8716"`,
 		)},
