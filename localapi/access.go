@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -45,6 +46,20 @@ func (a *access) principal(r *http.Request, p peer, addr netip.Addr) (principal,
 	a.backoff.right(addr)
 	who.addr = addr
 	return who, nil
+}
+
+// enter makes a place for a stream or socket. Its key may have been deleted since
+// it was looked at: then what the deletion ended did not have this one in it yet.
+func (s *Server) enter(ctx context.Context, kind string, who principal) (context.Context, *client, error) {
+	ctx, me, err := s.clients.enter(ctx, kind, who)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !who.socket && !s.access.keys.has(who.id) {
+		s.clients.leave(me)
+		return nil, nil, unauthorized("the key is not known")
+	}
+	return ctx, me, nil
 }
 
 // unauthorized asks for a key.

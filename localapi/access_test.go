@@ -248,6 +248,28 @@ func TestConfigKeysMustBeReadable(t *testing.T) {
 	}
 }
 
+// TestDeletedKeyOpensNoStream: a key that is deleted while its request is under
+// way must not leave a stream behind that nothing ends.
+func TestDeletedKeyOpensNoStream(t *testing.T) {
+	r := newRig(t, nil)
+	who, ok := r.server.access.keys.find(readKey)
+	if !ok {
+		t.Fatal("no key")
+	}
+	if _, me, err := r.server.enter(t.Context(), "stream", who); err != nil {
+		t.Error(err)
+	} else {
+		r.server.clients.leave(me)
+	}
+	who.id = "deleted"
+	if _, _, err := r.server.enter(t.Context(), "stream", who); err == nil || asProblem(err).Status != 401 {
+		t.Errorf("it got in: %v", err)
+	}
+	if n := r.server.clients.count("stream"); n != 0 {
+		t.Errorf("%d streams are left", n)
+	}
+}
+
 func TestDevicesWithinScope(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.want(200, "GET", "/v1/devices", kitchenKey, "")

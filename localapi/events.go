@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"fmt"
 	"strconv"
 
 	"fieldpost/edge"
@@ -120,8 +121,8 @@ func getEvent(s *Server, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.who.sees(ev.Name) {
-		return nil, queue.ErrNotFound
+	if !r.who.sees(ev.Name) { // in the words of one that is not there
+		return nil, fmt.Errorf("record %d of ring %q: %w", seq, ring, queue.ErrNotFound)
 	}
 	return &ev, nil
 }

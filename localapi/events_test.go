@@ -245,7 +245,11 @@ func TestScopeFiltersReads(t *testing.T) {
 	if len(page.Events) != 0 {
 		t.Errorf("a name outside the scope gave %v", page.Events)
 	}
-	r.want(404, "GET", "/v1/events/events/1", kitchenKey, "")
+	hidden := string(r.want(404, "GET", "/v1/events/events/1", kitchenKey, "").body)
+	absent := string(r.want(404, "GET", "/v1/events/events/999", kitchenKey, "").body)
+	if strings.NewReplacer("events/1", "events/999", "record 1 ", "record 999 ").Replace(hidden) != absent {
+		t.Errorf("one that is hidden can be told from one that is not there:\n%s%s", hidden, absent)
+	}
 	r.want(200, "GET", "/v1/events/events/3", kitchenKey, "")
 }
 

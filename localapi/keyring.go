@@ -132,6 +132,13 @@ func (k *keyring) get(id string) (keyRow, bool) {
 	return keyRow{}, false
 }
 
+// has reports whether there still is a key with an id.
+func (k *keyring) has(id string) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return slices.ContainsFunc(k.keys, func(h heldKey) bool { return h.row.ID == id })
+}
+
 func (k *keyring) add(h heldKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

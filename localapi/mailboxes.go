@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -183,70 +184,98 @@ func (m *mailboxes) run(ctx context.Context, log *slog.Logger) {
 // adopt makes the store's mailboxes what the config says. One that has left the
 // config becomes a client's, and goes when nobody uses it.
 func (m *mailboxes) adopt(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var rows []queue.Row
 	for _, g := range m.given {
 		n := m.d.Store.NextN() - 1
-		if row, ok := m.d.Store.Mailbox(g.Name); ok {
-			n = row.N
-		}
-		row, err := boxRow(g.Name, n, boxRest{Names: g.Names, Rings: g.Rings, Keep: g.Keep, Made: madeByConfig})
+		err := m.rewrite(ctx, g.Name, n, func(*boxRest) *boxRest {
+			return &boxRest{Names: g.Names, Rings: g.Rings, Keep: g.Keep, Made: madeByConfig}
+		})
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
 	}
 	for _, row := range m.d.Store.Mailboxes() {
-		r := readRest(row)
-		if r.Made != madeByConfig || slices.ContainsFunc(m.given, func(g Mailbox) bool { return g.Name == row.Name }) {
+		if slices.ContainsFunc(m.given, func(g Mailbox) bool { return g.Name == row.Name }) {
 			continue
 		}
-		r.Made = madeByAPI
-		row, err := boxRow(row.Name, row.N, r)
+		err := m.rewrite(ctx, row.Name, row.N, func(r *boxRest) *boxRest {
+			if r == nil || r.Made != madeByConfig {
+				return nil
+			}
+			r.Made = madeByAPI
+			return r
+		})
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
 	}
-	if len(rows) == 0 {
+	return nil
+}
+
+// rewrite changes what a mailbox's row holds beside the position. It is locked
+// meanwhile: an acknowledgement that comes in between must not be undone. change
+// gets nil where there is no row yet, which then begins at n; it gives nil to
+// leave all as it is.
+func (m *mailboxes) rewrite(ctx context.Context, name string, n uint64, change func(*boxRest) *boxRest) error {
+	m.mu.Lock()
+	b := m.boxLocked(name)
+	m.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var old *boxRest
+	now, there := m.d.Store.Mailbox(name)
+	if there {
+		r := readRest(now)
+		n, old = now.N, &r
+	}
+	fresh := change(old)
+	if fresh == nil {
 		return nil
 	}
-	return m.d.Pump.Commit(ctx, rows...)
+	row, err := boxRow(name, n, *fresh)
+	if err != nil || there && bytes.Equal(row.Value, queue.MailboxRow(now).Value) {
+		return err // as it was: a start need not write it again
+	}
+	return m.d.Pump.Commit(ctx, row)
 }
 
 // sweep counts a step of idleness for each mailbox that was not used in it.
 func (m *mailboxes) sweep(ctx context.Context) error {
-	var rows []queue.Row
 	for _, row := range m.d.Store.Mailboxes() {
-		r := readRest(row)
-		if r.Made == madeByConfig {
+		if readRest(row).Made == madeByConfig {
 			continue
 		}
-		b := m.box(row.Name)
-		b.mu.Lock()
-		b.idle++
-		if b.used {
-			b.idle, b.used = 0, false
-		}
-		idle := b.idle
-		b.mu.Unlock()
-		if idle >= idleMost {
-			rows = append(rows, queue.DropMailboxRow(row.Name))
-			continue
-		}
-		if idle/idleSave == r.Idle/idleSave {
-			continue
-		}
-		r.Idle = idle
-		saved, err := boxRow(row.Name, row.N, r)
-		if err != nil {
+		if err := m.age(ctx, row.Name); err != nil {
 			return err
 		}
-		rows = append(rows, saved)
 	}
-	if len(rows) == 0 {
+	return nil
+}
+
+// age counts a step for one mailbox, and drops it where that was the last. It is
+// locked meanwhile, as for an acknowledgement.
+func (m *mailboxes) age(ctx context.Context, name string) error {
+	b := m.box(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	row, ok := m.d.Store.Mailbox(name)
+	if !ok {
 		return nil
 	}
-	return m.d.Pump.Commit(ctx, rows...)
+	b.idle++
+	if b.used {
+		b.idle, b.used = 0, false
+	}
+	if b.idle >= idleMost {
+		return m.d.Pump.Commit(ctx, queue.DropMailboxRow(name))
+	}
+	r := readRest(row)
+	if b.idle/idleSave == r.Idle/idleSave {
+		return nil
+	}
+	r.Idle = b.idle
+	saved, err := boxRow(name, row.N, r)
+	if err != nil {
+		return err
+	}
+	return m.d.Pump.Commit(ctx, saved)
 }

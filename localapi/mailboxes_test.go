@@ -8,6 +8,7 @@ import (
 
 	"fieldpost/edge"
 	"fieldpost/edge/edgetest"
+	"fieldpost/queue"
 )
 
 func (r *rig) mailbox(name, query string) events {
@@ -151,6 +152,48 @@ func TestMailboxesAreBounded(t *testing.T) {
 }
 
 // 30 days of steps without use drop a mailbox; its idleness survives a restart.
+// staleStore lists mailboxes as they were a moment ago.
+type staleStore struct {
+	store
+	was []queue.Mailbox
+}
+
+func (s staleStore) Mailboxes() []queue.Mailbox { return s.was }
+
+// TestUpkeepKeepsAcknowledgements: an acknowledgement that comes while idleness
+// is counted, or while the config is taken over, stays.
+func TestUpkeepKeepsAcknowledgements(t *testing.T) {
+	r := newRig(t, nil)
+	r.want(201, "PUT", "/v1/mailboxes/app", writeKey, "")
+	for range 3 {
+		r.want(201, "POST", "/v1/events", writeKey, `{"name":"x","data":1}`)
+	}
+	d := r.server.Deps
+	d.Store = staleStore{r.Store, r.Store.Mailboxes()}
+	last := r.Store.NextN() - 1
+	r.want(200, "POST", "/v1/mailboxes/app/ack", writeKey, fmt.Sprintf(`{"after":"%d"}`, last))
+	boxes, err := newMailboxes(d, r.server.opt, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes.box("app").idle = idleSave - 1 // the next step is saved
+	if err := boxes.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	row, _ := r.Store.Mailbox("app")
+	if row.N != last || readRest(row).Idle != idleSave {
+		t.Errorf("after the sweep it is at %d of %d, %d idle", row.N, last, readRest(row).Idle)
+	}
+	boxes.given = []Mailbox{{Name: "app", Names: []string{"door"}}}
+	if err := boxes.adopt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	row, _ = r.Store.Mailbox("app")
+	if rest := readRest(row); row.N != last || rest.Made != madeByConfig || len(rest.Names) != 1 {
+		t.Errorf("adopted at %d of %d: %+v", row.N, last, rest)
+	}
+}
+
 func TestIdleMailboxesGo(t *testing.T) {
 	r := newRig(t, nil)
 	r.want(201, "PUT", "/v1/mailboxes/idle", writeKey, "")

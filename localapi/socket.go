@@ -43,7 +43,7 @@ func getSocket(s *Server, r *request) (any, error) {
 	if err := checkUpgrade(r.Request); err != nil {
 		return nil, err
 	}
-	ctx, me, err := s.clients.enter(context.WithoutCancel(r.Context()), "socket", r.who)
+	ctx, me, err := s.enter(context.WithoutCancel(r.Context()), "socket", r.who)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func getStream(s *Server, r *request) (any, error) {
 	if r.Method == http.MethodHead {
 		return raw{mime: "text/event-stream"}, nil
 	}
-	ctx, me, err := s.clients.enter(r.Context(), "stream", r.who)
+	ctx, me, err := s.enter(r.Context(), "stream", r.who)
 	if err != nil {
 		return nil, err
 	}
