@@ -3,6 +3,8 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -12,18 +14,20 @@ import (
 // of it counts; ErrFull and errors of the disk may pass, and the batch may be
 // tried again.
 func (s *Store) Append(b Batch) (Receipt, error) {
+	s.oneAppend.Lock() // makeRoom lets go of appendMu while numbers are assigned
+	defer s.oneAppend.Unlock()
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	if !s.alive() {
 		return Receipt{}, ErrClosed
 	}
+	if err := b.check(); err != nil {
+		return Receipt{}, err
+	}
 	if err := s.begin(); err != nil {
 		return Receipt{}, s.failed(err)
 	}
-	f, receipt, err := s.assign(b)
-	if err != nil {
-		return Receipt{}, err
-	}
+	f, receipt := s.assign(b)
 	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
 	blocks := blocksFor(len(stream))
 	if int64(blocks)*blockSize > s.opt.JournalBytes {
@@ -43,7 +47,7 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 }
 
 // assign gives the entries their numbers and adds the rows of cursors that moved.
-func (s *Store) assign(b Batch) (*flush, Receipt, error) {
+func (s *Store) assign(b Batch) (*flush, Receipt) {
 	s.mu.RLock()
 	f := &flush{number: s.number + 1, epoch: s.epochs[len(s.epochs)-1].ID, first: s.lastN + 1}
 	receipt := Receipt{Epoch: f.epoch, First: f.first, Seqs: make([]uint64, len(b.Entries))}
@@ -52,10 +56,6 @@ func (s *Store) assign(b Batch) (*flush, Receipt, error) {
 	ring, seq := "", uint64(0) // the last one, so that a run of one ring needs no map
 	for i := range b.Entries {
 		in := &b.Entries[i]
-		if len(in.Data) > MaxRecord || in.Ring == "" || len(in.Ring) > 64 {
-			s.mu.RUnlock()
-			return nil, Receipt{}, fmt.Errorf("append record of %d bytes to ring %q: %w", len(in.Data), in.Ring, ErrTooLarge)
-		}
 		if in.Ring != ring {
 			next[ring] = seq
 			ring = in.Ring
@@ -71,9 +71,39 @@ func (s *Store) assign(b Batch) (*flush, Receipt, error) {
 		f.entries[i] = entry{ring: ring, seq: seq, stamp: in.Stamp, data: in.Data}
 	}
 	s.mu.RUnlock()
-	f.rows = append(f.rows, b.Rows...)
+	for _, r := range b.Rows { // they stay in memory until they are moved: not the caller's bytes
+		f.rows = append(f.rows, Row{r.Table, r.Key, slices.Clone(r.Value)})
+	}
 	f.rows = append(f.rows, s.cursorRows()...)
-	return f, receipt, nil
+	return f, receipt
+}
+
+// maxKey is the most bytes of a row's key, and of its table's name: bbolt takes
+// no more than 32 kB.
+const maxKey = 16 << 10
+
+// check refuses what could never be moved out of the journal again.
+func (b *Batch) check() error {
+	ring := ""
+	for i := range b.Entries {
+		in := &b.Entries[i]
+		if len(in.Data) > MaxRecord {
+			return fmt.Errorf("append record of %d bytes to ring %q: %w", len(in.Data), in.Ring, ErrTooLarge)
+		}
+		if in.Ring == ring && i > 0 {
+			continue
+		}
+		ring = in.Ring
+		if ring == "" || len(ring) > 64 || ring[0] == '.' || strings.ContainsAny(ring, "/\x00") { // it names a folder
+			return fmt.Errorf("append to ring %q: %w", ring, ErrName)
+		}
+	}
+	for _, r := range b.Rows {
+		if r.Table == "" || r.Key == "" || len(r.Table) > maxKey || len(r.Key) > maxKey {
+			return fmt.Errorf("append row of table %.64q: %w", r.Table, ErrName)
+		}
+	}
+	return nil
 }
 
 // begin makes durable that this run is under way, before its first flush: else
@@ -82,7 +112,13 @@ func (s *Store) begin() error {
 	if s.running {
 		return nil
 	}
-	if err := s.saveStart(); err != nil {
+	if !s.started {
+		if err := s.saveStart(); err != nil {
+			return err
+		}
+		s.started = true
+	}
+	if err := s.saveIdentity(); err != nil {
 		return err
 	}
 	s.running = true
@@ -187,6 +223,9 @@ func (s *Store) take(f *flush) {
 	for i := range f.entries {
 		e := &f.entries[i]
 		if r == nil || r.name != e.ring {
+			if r != nil {
+				r.keepExact()
+			}
 			r = s.ringNamed(e.ring)
 		}
 		e.ring = r.name // one string a ring, not one a flush
@@ -197,6 +236,8 @@ func (s *Store) take(f *flush) {
 		s.tail.add(n, f.epoch, *e)
 		s.lastN = n
 		r.given(e.seq, n)
+	}
+	if r != nil {
 		r.keepExact()
 	}
 	for _, row := range f.rows {

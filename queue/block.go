@@ -158,7 +158,11 @@ func (b *block) fill(body []byte, lengths []int, packing byte, codec Codec) erro
 			return errBlock
 		}
 	case packing == packCodec && codec != nil:
-		data, err := codec.Unpack(body, len(lengths))
+		var data [][]byte
+		err := guard(func() (err error) { // a codec that panics costs this block, not the program
+			data, err = codec.Unpack(body, len(lengths))
+			return err
+		})
 		if err != nil || len(data) != len(lengths) {
 			return fmt.Errorf("unpack block: %v: %w", err, errBlock)
 		}
@@ -166,7 +170,7 @@ func (b *block) fill(body []byte, lengths []int, packing byte, codec Codec) erro
 			b.records[i].data = data[i]
 		}
 	default:
-		return fmt.Errorf("unpack block: packing %d is not known here: %w", packing, errBlock)
+		return fmt.Errorf("unpack block: packing %d is not known here: %w", packing, ErrNewer) // whole, so no damage
 	}
 	for i, r := range b.records {
 		if len(r.data) != lengths[i] || checksum(r.data) != r.crc {

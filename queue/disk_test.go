@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -102,6 +103,43 @@ func TestHeadroomEvictsAndSaysSo(t *testing.T) {
 	got, holes := all(t, s, "events")
 	if len(holes) != 1 || holes[0].Cause != Headroom || holes[0].To+uint64(len(got)) != 3000 {
 		t.Fatalf("%d records, holes %+v", len(got), holes)
+	}
+}
+
+// TestHeadroomMakesRoomOnAFullDisk: where a move finds no room, what the headroom
+// takes has to leave the disk before the move can end.
+func TestHeadroomMakesRoomOnAFullDisk(t *testing.T) {
+	dir := mountSmall(t, "12m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	opt.Headroom, opt.JournalBytes, opt.SegmentBytes = 3<<20, 2<<20, 1<<20
+	opt.MoveEvery = 10 * time.Millisecond
+	s := open(t, opt)
+	data, stored := make([]byte, 4000), 0
+	rnd := rand.New(rand.NewPCG(1, 2))
+	deadline := time.Now().Add(20 * time.Second)
+	for stored < 8000 { // more than twice what the disk holds
+		for i := range data {
+			data[i] = byte(rnd.Uint32()) // compresses to nothing less
+		}
+		switch _, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); {
+		case err == nil:
+			stored++
+		case !errors.Is(err, ErrFull):
+			t.Fatal(err)
+		case time.Now().After(deadline):
+			t.Fatalf("full for good after %d records: %v", stored, err)
+		}
+	}
+	got, holes := all(t, s, "events")
+	gone := 0
+	for _, h := range holes { // more than one: the mover may evict while they are read
+		gone += int(h.To - h.From + 1)
+		if h.Cause != Headroom {
+			t.Fatalf("hole %+v", h)
+		}
+	}
+	if gone == 0 || gone+len(got) != stored {
+		t.Fatalf("%d of %d records, holes %+v", len(got), stored, holes)
 	}
 }
 

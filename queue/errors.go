@@ -19,6 +19,9 @@ var (
 	ErrFull = errors.New("the store is full")
 	// ErrTooLarge: a record is over MaxRecord, or a batch over a journal half.
 	ErrTooLarge = errors.New("too large to store")
+	// ErrName: a ring's name can't be a folder's, or a row has no table or key,
+	// or one that is too long.
+	ErrName = errors.New("a name that can't be stored")
 	// ErrNotFound: there is no such record, ring or cursor.
 	ErrNotFound = errors.New("not found")
 )

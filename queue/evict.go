@@ -1,6 +1,9 @@
 package queue
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // bound raises the floors of rings that exceed their size or age. Count is kept
 // by the flush itself.
@@ -26,7 +29,7 @@ func (s *Store) boundSize(r *ring) {
 	}
 	var bytes int64
 	for i := len(r.segments) - 1; i >= 0; i-- {
-		bytes += diskUse(r.segments[i].path)
+		bytes += r.disk(r.segments[i : i+1])
 		if bytes > r.limits.Size && i+1 < len(r.segments) {
 			r.raise(r.segments[i+1].first-1, Evicted)
 			return
@@ -50,8 +53,11 @@ func (s *Store) boundAge(r *ring) {
 			return
 		}
 		last, err := s.lastStamp(seg)
+		if errors.Is(err, errDamaged) { // else it would keep all behind it, with nobody reading
+			s.salvage(r, seg)
+		}
 		if err != nil || s.opt.Age(last) <= age {
-			return // a damaged one is found, and told, by who reads it
+			return
 		}
 		s.mu.Lock()
 		r.raise(to, Aged)
@@ -87,39 +93,61 @@ func (s *Store) headroom(size int64) int64 {
 }
 
 // keepHeadroom drops oldest segments, of the ring that takes most each time,
-// until the disk has its headroom or only newest segments are left.
-func (s *Store) keepHeadroom() {
+// until the disk has its headroom or only newest segments are left. What it
+// dropped goes from the disk before the move: on a full one that has no room
+// until then.
+func (s *Store) keepHeadroom() error {
+	if !s.dropForHeadroom() {
+		return nil
+	}
+	if err := s.saveMove(sealed{}, nil); err != nil {
+		return err
+	}
+	return s.unlinkGone()
+}
+
+// dropForHeadroom reports whether segments are to be unlinked for the headroom.
+func (s *Store) dropForHeadroom() (short bool) {
 	size, free, err := diskSpace(s.opt.Dir)
 	if err != nil {
-		return // a disk that can't be asked fails the move itself
+		return false // a disk that can't be asked fails the move itself
 	}
 	want := s.headroom(size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if free >= want {
+		return false
+	}
+	for _, r := range s.rings { // on their way out already: a disk that takes no writes must not cost more
+		free += r.disk(r.segments[:len(r.segments)-len(r.liveSegments())])
+	}
 	for free < want {
-		var most *ring
-		var bytes, mostBytes int64
-		for _, r := range s.rings {
-			live := r.liveSegments()
-			if len(live) < 2 {
-				continue
-			}
-			bytes = 0
-			for _, g := range live {
-				bytes += diskUse(g.path)
-			}
-			if bytes > mostBytes {
-				most, mostBytes = r, bytes
-			}
-		}
+		most := s.largestRing()
 		if most == nil {
-			return
+			break
 		}
 		live := most.liveSegments()
-		free += diskUse(live[0].path)
+		free += most.disk(live[:1])
 		most.raise(live[1].first-1, Headroom)
 		s.log.Warn("disk below its headroom: oldest segment goes", "ring", most.name, "up_to", most.floor)
 	}
+	return true
+}
+
+// largestRing is the ring that takes most on the disk, of those that have more
+// than their newest segment. s.mu must be held.
+func (s *Store) largestRing() (most *ring) {
+	var mostBytes int64
+	for _, r := range s.rings {
+		live := r.liveSegments()
+		if len(live) < 2 {
+			continue
+		}
+		if bytes := r.disk(live); bytes > mostBytes {
+			most, mostBytes = r, bytes
+		}
+	}
+	return most
 }
 
 // liveSegments are those above the floor.

@@ -1,10 +1,8 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -31,6 +29,11 @@ type filler struct {
 func (f *filler) put(epochs []uint32, records []stored) error {
 	for len(records) > 0 {
 		seg := f.newest()
+		if seg != nil { // after a start nobody may have looked into it yet
+			if err := seg.learn(f.mapped); err != nil {
+				return err
+			}
+		}
 		if seg == nil || f.isFull(seg, records[0].seq) {
 			var err error
 			if seg, err = f.roll(records[0].seq); err != nil {
@@ -69,12 +72,7 @@ func (f *filler) roll(first uint64) (*segment, error) {
 
 // putInto writes as many records as fit into one segment, in one transaction.
 func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done int, err error) {
-	err = seg.open(true, f.mapped)
-	for try := 0; errors.Is(err, errBusy) && try < 1000; try++ { // reads are short
-		time.Sleep(time.Millisecond)
-		err = seg.open(true, f.mapped)
-	}
-	if err != nil {
+	if err := seg.openToWrite(f.mapped); err != nil {
 		return 0, err
 	}
 	defer seg.release()

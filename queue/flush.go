@@ -223,10 +223,10 @@ func readRun(h blockHead, i int, at func(int) []byte) (*flush, int, error) {
 	if codec := h.payload[8]; codec != codecPlain {
 		return nil, 0, fmt.Errorf("read flush %d: codec %d is not known: %w", h.number, codec, errFlush)
 	}
-	blocks := blocksFor(length)
-	if length < 0 || blocks > 1<<15 {
+	if length < 0 || length > 1<<27 {
 		return nil, 0, errFlush
 	}
+	blocks := blocksFor(length)
 	stream := make([]byte, 0, length)
 	stream = append(stream, h.payload[runHeader:]...)
 	for k := 1; k < blocks; k++ {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -47,7 +48,7 @@ func openHalf(path string, size int64) (*half, error) {
 		f.Close()
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &half{path: path, size: size, f: f, wrote: min(st.Size(), size)}, nil
+	return &half{path: path, size: size, f: f, wrote: st.Size()}, nil
 }
 
 // room is the number of blocks that still fit.
@@ -71,13 +72,22 @@ func (h *half) write(run []byte, fault func(string) error) error {
 		err = fault("journal flush")
 	}
 	if err == nil {
-		err = syscall.Fdatasync(int(f.Fd()))
+		err = datasync(f)
 	}
 	if err != nil {
 		return fmt.Errorf("flush journal: %w", err)
 	}
 	h.pos += int64(len(run))
 	return nil
+}
+
+// datasync flushes a file's content, and its size where that grew.
+func datasync(f *os.File) error {
+	for {
+		if err := syscall.Fdatasync(int(f.Fd())); err != syscall.EINTR {
+			return err
+		}
+	}
 }
 
 // verify reads the run that was written last from the disk past the page cache,
@@ -118,10 +128,7 @@ func (h *half) prewrite() (more bool, err error) {
 		return false, fmt.Errorf("pre-write journal: %w", err)
 	}
 	h.wrote += n
-	if h.wrote < h.size {
-		return true, nil
-	}
-	return false, h.f.Sync()
+	return h.wrote < h.size, nil
 }
 
 // replace puts a fresh file in the place of one that failed. Its content must
@@ -139,7 +146,11 @@ func (h *half) replace() error {
 	if h.f != nil {
 		h.f.Close()
 	}
-	h.f, h.wrote, h.pos, h.bad = f, 0, 0, false
+	h.f, h.wrote, h.pos = f, 0, 0
+	if err := syncFolder(filepath.Dir(h.path)); err != nil {
+		return err // it stays bad: what is flushed into a file without a name is lost
+	}
+	h.bad = false
 	return nil
 }
 

@@ -30,6 +30,9 @@ func (s *Store) mover() {
 		case <-every.C:
 		}
 		err := s.moveOnce()
+		if err == nil && answer != nil && s.hasPending() { // it was the half that waited already
+			err = s.moveOnce()
+		}
 		next := s.opt.MoveEvery
 		if err != nil {
 			next = min(pause, s.opt.MoveEvery)
@@ -81,19 +84,27 @@ func (s *Store) prewriter(halves ...*half) {
 // one. Where nothing waits it writes the floors and cursors that changed.
 func (s *Store) moveOnce() error {
 	s.appendMu.Lock()
-	if s.moving.half == nil && s.running && s.halves[s.active].pos > 0 {
-		if err := s.turn(); err != nil {
-			s.appendMu.Unlock()
-			return s.endMove(err)
-		}
+	// Nothing goes to state.db before the run's start is in it: else a crash then
+	// would hide that an epoch was to begin. The copy in store.json can wait.
+	err := s.begin()
+	if err == nil && s.moving.half == nil && s.pending() {
+		err = s.turn()
+	}
+	if err != nil && !s.started {
+		s.appendMu.Unlock()
+		return s.endMove(err)
 	}
 	m, number := s.moving, s.number
 	s.appendMu.Unlock()
 	if m.half == nil {
 		m.flush = number
 	}
-	s.keepHeadroom()
-	err := s.moveSealed(m)
+	if room := s.keepHeadroom(); err == nil { // a turn may have failed for want of it
+		err = room
+	}
+	if err == nil {
+		err = s.moveSealed(m)
+	}
 	if err == nil && m.half != nil {
 		s.appendMu.Lock()
 		m.half.full = false
@@ -102,6 +113,13 @@ func (s *Store) moveOnce() error {
 		s.appendMu.Unlock()
 	}
 	return s.endMove(err)
+}
+
+// pending reports whether the journal holds what is to be moved, or a run that
+// failed and must not come to life. s.appendMu must be held.
+func (s *Store) pending() bool {
+	h := s.halves[s.active]
+	return s.moving.half != nil || h.pos > 0 || h.bad
 }
 
 // endMove notes how a move went and wakes the flushes that wait for it.
@@ -121,6 +139,12 @@ func (s *Store) endMove(err error) error {
 	return err
 }
 
+func (s *Store) hasPending() bool {
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	return s.pending()
+}
+
 // batchOf is what one move brings to one ring.
 type batchOf struct {
 	ring    *ring
@@ -130,6 +154,10 @@ type batchOf struct {
 	records []stored
 }
 
+// openRings is how many rings a move leaves open for writing: each takes a
+// descriptor and the address space of a whole segment, which 32 bits have little of.
+const openRings = 16
+
 // moveSealed writes a half's records to segments, ring by ring, then its rows
 // and the marks to state.db. Each step may be done twice without harm.
 func (s *Store) moveSealed(m sealed) error {
@@ -137,6 +165,13 @@ func (s *Store) moveSealed(m sealed) error {
 	for _, b := range batches {
 		if err := s.fillRing(b); err != nil {
 			return err
+		}
+		if len(batches) > openRings {
+			s.mu.RLock()
+			if seg := b.ring.newest(); seg != nil {
+				seg.idle()
+			}
+			s.mu.RUnlock()
 		}
 	}
 	s.bound()
@@ -218,7 +253,8 @@ func (s *Store) fillRing(b *batchOf) error {
 	f.rolled = func(first uint64) *segment {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		seg := &segment{path: segmentPath(r.dir, first), first: first}
+		// Readers must not look for its file: there is none before the commit.
+		seg := &segment{path: segmentPath(r.dir, first), first: first, sum: sum{first: first}, known: true}
 		r.segments = append(r.segments, seg)
 		return seg
 	}
@@ -274,7 +310,7 @@ func (s *Store) saveMove(m sealed, batches []*batchOf) error {
 	if m.half != nil {
 		about.Consumed, about.Flush = m.gen, m.flush
 	}
-	err := s.state.commit(func(tx *bolt.Tx) error {
+	err := s.commit(func(tx *bolt.Tx) error {
 		for _, r := range rows {
 			if err := putRow(tx, r.Table, r.Key, r.Value); err != nil {
 				return err
@@ -296,6 +332,11 @@ func (s *Store) saveMove(m sealed, batches []*batchOf) error {
 		s.redo(cursors)
 		return err
 	}
+	s.appendMu.Lock()
+	if s.halves[s.active].pos > 0 { // it may hold older rows of them, which the next move must not bring back
+		s.redo(cursors)
+	}
+	s.appendMu.Unlock()
 	s.mu.Lock()
 	s.about = about
 	for name, h := range holes {
@@ -313,25 +354,21 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return ErrClosed
 	}
+	s.mu.Lock() // no salvage begins from here on
 	close(s.stop)
+	s.mu.Unlock()
 	s.wg.Wait()
-	s.appendMu.Lock()
-	idle := s.moving.half == nil && s.halves[s.active].pos == 0
+	s.appendMu.Lock() // the last flush has ended
 	s.appendMu.Unlock()
 	var err error
 	if s.running {
-		for err = s.moveOnce(); err == nil && !idle; {
-			s.appendMu.Lock()
-			idle = s.moving.half == nil && s.halves[s.active].pos == 0
-			s.appendMu.Unlock()
-			if !idle {
-				err = s.moveOnce()
-			}
+		for err = s.moveOnce(); err == nil && s.hasPending(); {
+			err = s.moveOnce()
 		}
 	}
 	if err == nil && s.running {
 		s.about.Clean = true
-		err = s.state.commit(func(tx *bolt.Tx) error { return putAbout(tx, s.about) })
+		err = s.commit(func(tx *bolt.Tx) error { return putAbout(tx, s.about) })
 	}
 	s.mu.Lock()
 	close(s.moved)

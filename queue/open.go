@@ -106,7 +106,7 @@ func (s *Store) openStateFile(id identity) (*recovery, error) {
 			return nil, err
 		}
 		s.log.Error("state.db is damaged and set aside", "error", err)
-		_ = s.state.close()
+		_ = s.state.close() // and a new one takes its place
 		if err := setAside(path, "store", s.aside(), false); err != nil {
 			return nil, err
 		}
@@ -255,89 +255,14 @@ func (s *Store) loadCursors() error {
 		s.cursors[name] = c
 		return true
 	})
+	if errors.Is(err, errDamaged) { // the first write heals state.db
+		s.log.Error("cursors can't be read: some begin anew", "error", err)
+		err = nil
+	}
 	for _, name := range bad { // it begins at the oldest record again: duplicates, no loss
 		s.log.Error("cursor is damaged and begins anew", "cursor", name)
 	}
 	return err
-}
-
-// openJournal reads both halves and takes over what is not in segments yet.
-func (s *Store) openJournal(rec *recovery) error {
-	var found [2]scanned
-	for i := range s.halves {
-		h, err := openHalf(filepath.Join(s.opt.Dir, fmt.Sprintf("journal-%d", i)), s.opt.JournalBytes)
-		if err != nil {
-			return err
-		}
-		s.halves[i] = h
-		if found[i], err = h.scan(s.about.Consumed); err != nil {
-			return err
-		}
-		h.gen, h.pos = found[i].gen, found[i].end
-	}
-	older, newer := 0, 1
-	if found[0].gen > found[1].gen {
-		older, newer = 1, 0
-	}
-	s.active, s.number = newer, s.about.Flush
-	flushes := found[older].flushes
-	if next := found[newer].flushes; len(next) > 0 { // a flush that failed was written again there
-		for len(flushes) > 0 && flushes[len(flushes)-1].number >= next[0].number {
-			flushes = flushes[:len(flushes)-1]
-		}
-		flushes = append(flushes, next...)
-	}
-	rec.broken = rec.broken || found[0].broken || found[1].broken
-	if len(flushes) > 0 && s.about.Flush > 0 && !rec.lost && flushes[0].number != s.about.Flush+1 {
-		rec.broken = true
-	}
-	if len(flushes) > 0 {
-		s.about.Clean = false
-	}
-	for _, f := range flushes {
-		if s.number > 0 && f.number != s.number+1 {
-			rec.broken = rec.broken || !rec.lost
-		}
-		s.number = f.number
-		s.takeBack(f)
-	}
-	h := s.halves[s.active]
-	h.gen = max(h.gen, s.about.Consumed+1)
-	if old := found[older]; len(old.flushes) > 0 {
-		s.halves[older].full = true
-		s.moving = sealed{half: s.halves[older], gen: old.gen, flush: old.flushes[len(old.flushes)-1].number}
-		s.moving.to = s.lastN
-		if next := found[newer].flushes; len(next) > 0 {
-			s.moving.to = next[0].first - 1
-			s.moving.flush = next[0].number - 1
-		}
-	}
-	if found[newer].broken { // what lies between is not to be written over before it is moved
-		h.pos = max(h.pos, s.opt.JournalBytes)
-	}
-	return nil
-}
-
-// takeBack takes over a flush of the journal at Open. A move may have put some
-// of it into segments already.
-func (s *Store) takeBack(f *flush) {
-	type mark struct{ last, lastN uint64 }
-	before := map[*ring]mark{}
-	n := s.lastN
-	for i := range f.entries {
-		r := s.ringNamed(f.entries[i].ring)
-		if _, ok := before[r]; !ok {
-			before[r] = mark{r.last, r.lastN}
-		}
-		if e := &f.entries[i]; e.seq <= r.last && len(r.tail) == 0 {
-			r.last = e.seq - 1 // the tail begins below what the segments have
-		}
-	}
-	s.take(f)
-	for r, m := range before {
-		r.last, r.lastN = max(r.last, m.last), max(r.lastN, m.lastN)
-	}
-	s.lastN = max(s.lastN, n)
 }
 
 // enter finds this run's boot, and begins a new epoch where the tail of the old
@@ -375,7 +300,7 @@ func (s *Store) enter(rec *recovery) {
 
 // saveStart makes durable that this run is under way, with its boot and epoch.
 func (s *Store) saveStart() error {
-	err := s.state.commit(func(tx *bolt.Tx) error {
+	err := s.commit(func(tx *bolt.Tx) error {
 		if err := putAbout(tx, s.about); err != nil {
 			return err
 		}
@@ -390,6 +315,11 @@ func (s *Store) saveStart() error {
 	if err != nil {
 		return err
 	}
+	return nil
+}
+
+// saveIdentity writes the copy in store.json.
+func (s *Store) saveIdentity() error {
 	id := identity{Format: storeFormat, ID: s.about.ID, Serial: s.about.Serial, Epochs: s.epochs, Boots: s.boots}
 	if err := id.write(s.opt.Dir); err != nil {
 		return err
@@ -400,11 +330,13 @@ func (s *Store) saveStart() error {
 // abandon lets go of all files without making anything durable.
 func (s *Store) abandon() {
 	s.closed.Store(true)
+	s.mu.RLock()
 	for _, r := range s.rings {
 		for _, seg := range r.segments {
-			seg.idle()
+			seg.shut()
 		}
 	}
+	s.mu.RUnlock()
 	for _, h := range s.halves {
 		if h != nil {
 			h.close()

@@ -65,15 +65,18 @@ func (s *Store) step(name string, seq uint64, records int) (items []Item, next u
 			busy = seg.salvage
 		}
 		s.mu.RUnlock()
-		if missing { // looked at twice: it is neither on its way to a segment nor evicted
-			s.lose(name, seq, s.nextFound(name, seq)-1)
-			missing = false
-			continue
-		}
-		if busy != nil {
+		if busy != nil { // what it lacks is known when it is salvaged
 			if err := s.waitSalvage(busy); err != nil {
 				return nil, seq - 1, false, err
 			}
+			missing = false
+			continue
+		}
+		if missing { // looked at twice: it is neither on its way to a segment nor evicted
+			if err := s.loseAt(name, seq); err != nil {
+				return nil, seq - 1, false, err
+			}
+			missing = false
 			continue
 		}
 		if seg == nil || seq >= low || to < seq {
@@ -91,19 +94,23 @@ func (s *Store) step(name string, seq uint64, records int) (items []Item, next u
 			missing = true
 			continue
 		}
-		items = make([]Item, 0, len(recs))
-		for i, rec := range recs {
-			if rec.Seq != seq+uint64(i) || s.isGone(name, rec.Seq) {
-				break
-			}
-			rec.Ring = name
-			items = append(items, Item{Record: rec})
+		if items = s.run(name, seq, recs); len(items) > 0 {
+			return items, items[len(items)-1].Seq, false, nil
 		}
-		if len(items) == 0 {
-			continue
-		}
-		return items, items[len(items)-1].Seq, false, nil
 	}
+}
+
+// run gives the unbroken run of records at seq, up to what has gone meanwhile.
+func (s *Store) run(name string, seq uint64, recs []Record) []Item {
+	items := make([]Item, 0, len(recs))
+	for i, rec := range recs {
+		if rec.Seq != seq+uint64(i) || s.isGone(name, rec.Seq) {
+			break
+		}
+		rec.Ring = name
+		items = append(items, Item{Record: rec})
+	}
+	return items
 }
 
 // isGone reports whether a seq has become part of a hole meanwhile.
@@ -182,12 +189,16 @@ func (s *Store) inSegment(name string, seg *segment, read func() ([]Record, erro
 	if err == nil {
 		return recs, nil
 	}
+	if !s.alive() {
+		return nil, ErrClosed
+	}
 	s.mu.Lock()
 	r := s.rings[name]
 	_, to := r.segmentAt(seg.first)
 	stale := to <= r.floor || !containsSegment(r.segments, seg)
 	if !stale && errors.Is(err, errDamaged) {
 		s.salvageLocked(r, seg)
+		stale = !containsSegment(r.segments, seg) // set aside at once: the journal has it all
 	}
 	busy := seg.salvage
 	s.mu.Unlock()
@@ -222,8 +233,9 @@ func (s *Store) waitSalvage(done chan struct{}) error {
 	}
 }
 
-// nextFound gives the lowest readable or known seq above one that is missing.
-func (s *Store) nextFound(name string, seq uint64) uint64 {
+// nextFound gives the lowest readable or known seq above one that is missing. An
+// error means that it can't be known now: nothing may count as lost for it.
+func (s *Store) nextFound(name string, seq uint64) (uint64, error) {
 	s.mu.RLock()
 	r := s.rings[name]
 	next := min(r.last+1, r.tailLow())
@@ -247,16 +259,33 @@ func (s *Store) nextFound(name string, seq uint64) uint64 {
 			}
 		}
 	}
-	if seg != nil && seg.salvage != nil {
-		seg = nil
-	}
+	busy := seg != nil && seg.salvage != nil
 	s.mu.RUnlock()
+	if busy {
+		return 0, errSalvage
+	}
 	if seg != nil {
-		if recs, err := s.readSegment(name, seg, seq, next-1, 1); err == nil && len(recs) > 0 {
+		recs, err := s.readSegment(name, seg, seq, next-1, 1)
+		if err != nil {
+			return 0, err
+		}
+		if len(recs) > 0 {
 			next = min(next, recs[0].Seq)
 		}
 	}
-	return max(next, seq+1)
+	return max(next, seq+1), nil
+}
+
+// loseAt notes as damaged what is missing from seq on, up to what is found again.
+func (s *Store) loseAt(name string, seq uint64) error {
+	next, err := s.nextFound(name, seq)
+	if errors.Is(err, errSalvage) { // its end tells
+		return nil
+	}
+	if err == nil {
+		s.lose(name, seq, next-1)
+	}
+	return err
 }
 
 // lose notes as damaged what can't be found any more.

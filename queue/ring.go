@@ -124,11 +124,16 @@ func (r *ring) newest() *segment {
 // info sums the ring up for who asks.
 func (r *ring) info() RingInfo {
 	damaged, gone := r.holes.count()
-	var bytes int64
-	for _, s := range r.segments {
-		bytes += diskUse(s.path)
+	return RingInfo{Name: r.name, First: r.first(), Last: r.last, LastN: r.lastN, Bytes: r.disk(r.segments), Lost: damaged, Gone: gone, Limits: r.limits}
+}
+
+// disk is what some of the ring's segments take on the disk.
+func (r *ring) disk(segments []*segment) (bytes int64) {
+	newest := r.newest()
+	for _, g := range segments {
+		bytes += g.disk(g == newest)
 	}
-	return RingInfo{Name: r.name, First: r.first(), Last: r.last, LastN: r.lastN, Bytes: bytes, Lost: damaged, Gone: gone, Limits: r.limits}
+	return bytes
 }
 
 // loseAhead notes that numbers up to seq were given but are not to be found.

@@ -162,7 +162,8 @@ func (s *Store) salvageLocked(r *ring, seg *segment) {
 		return
 	}
 	_, to := r.segmentAt(seg.first)
-	if to < seg.first { // what it may hold is in the journal still
+	to = min(to, r.tailLow()-1) // the journal brings the rest again, whole
+	if to < seg.first {
 		s.log.Error("segment is damaged and set aside", "ring", r.name, "segment", filepath.Base(seg.path))
 		seg.idle()
 		if err := setAside(seg.path, r.name, s.aside(), false); err != nil {
@@ -170,6 +171,9 @@ func (s *Store) salvageLocked(r *ring, seg *segment) {
 			return
 		}
 		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return g == seg })
+		return
+	}
+	if !s.alive() { // the next start finds it; nothing may touch the files after Close
 		return
 	}
 	seg.salvage = make(chan struct{})
@@ -210,6 +214,9 @@ func (s *Store) endSalvage(r *ring, seg *segment, sum sum, kept []Range, to uint
 		} else {
 			r.segments = slices.Delete(slices.Clone(r.segments), i, i+1)
 		}
+	}
+	if _, now := r.segmentAt(seg.first); now >= seg.first {
+		to = min(to, now) // a move may have put a new segment behind it meanwhile
 	}
 	r.loseBetween(seg.first, to, kept)
 	s.health.Salvaging--

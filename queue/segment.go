@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -82,11 +84,12 @@ type segment struct {
 	db    *bolt.DB
 	write bool // open for writing
 	users int
-	gone  bool // unlinked: closed with its last user
+	gone  bool // unlinked, or the store is closed: closed with its last user
 	full  bool // a newer one is behind it: closed for writing with its last user
 	sum   sum
 	known bool // sum was read
-	used  time.Time
+
+	size atomic.Int64 // on disk, once it is written no more; 0: not asked yet
 
 	salvage chan struct{} // not nil while it is being salvaged; closed after
 }
@@ -125,11 +128,35 @@ func (s *segment) open(write bool, mapped int64) error {
 		}
 	}
 	s.users++
-	s.used = time.Now()
 	return nil
 }
 
 var errBusy = errors.New("in use")
+
+// openToWrite opens the file for writing; it waits for its readers, who are short.
+func (s *segment) openToWrite(mapped int64) error {
+	err := s.open(true, mapped)
+	for try := 0; errors.Is(err, errBusy) && try < 1000; try++ {
+		time.Sleep(time.Millisecond)
+		err = s.open(true, mapped)
+	}
+	return err
+}
+
+// learn reads the sum of a segment that nobody has opened yet.
+func (s *segment) learn(mapped int64) error {
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := s.openToWrite(mapped); err != nil {
+		return err
+	}
+	s.release()
+	return nil
+}
 
 func (s *segment) openLocked(write bool, mapped int64) error {
 	st, err := os.Stat(s.path)
@@ -160,10 +187,11 @@ func (s *segment) openLocked(write bool, mapped int64) error {
 	return nil
 }
 
-// openError tells a broken file from one that can't be opened now.
+// openError tells a broken file from one that can't be opened now. A sector that
+// can't be read is damage like any other.
 func openError(what, path string, err error) error {
 	var errno interface{ Temporary() bool }
-	if errors.As(err, &errno) || errors.Is(err, bolt.ErrTimeout) || errors.Is(err, os.ErrPermission) {
+	if broken := errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EUCLEAN); !broken && errors.As(err, &errno) || errors.Is(err, bolt.ErrTimeout) || errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("open %s %s: %w", what, filepath.Base(path), err)
 	}
 	return fmt.Errorf("open %s %s: %w: %v", what, filepath.Base(path), errDamaged, err)
@@ -216,8 +244,7 @@ func (s *segment) closeLocked() {
 	}
 	db := s.db
 	s.db, s.write = nil, false
-	// A damaged file can make even Close panic; there is nothing more to lose.
-	_ = guard(db.Close)
+	closeFile(db)
 }
 
 // idle closes the segment if nobody uses it.
@@ -227,6 +254,28 @@ func (s *segment) idle() {
 	if s.users == 0 {
 		s.closeLocked()
 	}
+}
+
+// shut closes the segment for good, with its last user.
+func (s *segment) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	if s.users == 0 {
+		s.closeLocked()
+	}
+}
+
+// disk is what the file takes on the disk. Only the newest segment changes.
+func (s *segment) disk(newest bool) int64 {
+	if size := s.size.Load(); size > 0 && !newest {
+		return size
+	}
+	size := diskUse(s.path)
+	if !newest {
+		s.size.Store(size)
+	}
+	return size
 }
 
 // remove unlinks the file; readers that have it open go on.
@@ -248,134 +297,4 @@ func (s *segment) summary() sum {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sum
-}
-
-// seqKey is a block's key.
-func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
-
-// read gives at most records from seq on, and the first seq behind what it
-// looked at. Blocks that are damaged are passed over: the caller sees the jump.
-// The segment must be open.
-func (s *segment) read(seq uint64, records int, codec Codec) (out []Record, next uint64, err error) {
-	next = seq
-	err = guard(func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			b := tx.Bucket(bucketBlocks)
-			if b == nil {
-				return nil
-			}
-			c := b.Cursor()
-			k, v := seekBlock(c, seq)
-			for ; k != nil && len(out) < records; k, v = c.Next() {
-				blk, err := copyBlock(k, v, codec)
-				if err != nil {
-					if errors.Is(err, ErrNewer) {
-						return err
-					}
-					continue
-				}
-				for i := range blk.records {
-					r := &blk.records[i]
-					if r.seq < seq || len(out) >= records {
-						continue
-					}
-					out = append(out, Record{Epoch: blk.epoch, N: r.n, Seq: r.seq, Stamp: r.stamp, Data: r.data})
-					next = r.seq + 1
-				}
-			}
-			return nil
-		})
-	})
-	return out, next, err
-}
-
-// seekBlock finds the block that holds seq, or the one behind it.
-func seekBlock(c *bolt.Cursor, seq uint64) (k, v []byte) {
-	k, v = c.Seek(seqKey(seq))
-	if k != nil && binary.BigEndian.Uint64(k) == seq {
-		return k, v
-	}
-	pk, pv := c.Prev()
-	if k == nil && pk == nil {
-		pk, pv = c.Last()
-	}
-	if pk != nil {
-		if first, count, _, ok := blockRange(pv); ok && first+uint64(count) > seq {
-			return pk, pv
-		}
-	}
-	return c.Seek(seqKey(seq))
-}
-
-// copyBlock decodes a block out of the map, which it must not point into.
-func copyBlock(k, v []byte, codec Codec) (*block, error) {
-	blk, err := parseBlockValue(append([]byte(nil), v...), codec)
-	if err != nil {
-		return nil, err
-	}
-	if len(k) != 8 || binary.BigEndian.Uint64(k) != blk.first() {
-		return nil, errBlock
-	}
-	return blk, nil
-}
-
-// after gives the lowest seq whose record may have an n above n, or last+1.
-// Blocks are in the order of n as well as of seq. The segment must be open.
-func (s *segment) after(n uint64, codec Codec) (seq uint64, err error) {
-	err = guard(func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket(bucketBlocks).Cursor()
-			sum := s.summary()
-			seq = sum.first
-			lo, hi := sum.first, sum.last+1
-			var at []byte // the last block known to begin at or below n
-			for lo < hi {
-				mid := lo + (hi-lo)/2
-				k, v := seekBlock(c, mid)
-				for k != nil && !intact(k, v) && binary.BigEndian.Uint64(k) >= lo { // damaged: ask the one before it
-					k, v = c.Prev()
-				}
-				if k == nil || binary.BigEndian.Uint64(k) >= hi || binary.BigEndian.Uint64(k) < lo {
-					if k != nil && binary.BigEndian.Uint64(k) < lo {
-						lo = mid + 1
-					} else {
-						hi = mid
-					}
-					continue
-				}
-				first, count, firstN, _ := blockRange(v)
-				if firstN > n {
-					hi = min(mid, first)
-					continue
-				}
-				at = append(at[:0], k...)
-				lo = max(mid+1, first+uint64(count))
-			}
-			if at == nil {
-				return nil
-			}
-			_, v := c.Seek(at)
-			blk, err := copyBlock(at, v, codec)
-			if err != nil {
-				seq = binary.BigEndian.Uint64(at)
-				return nil
-			}
-			seq = blk.last() + 1
-			for _, r := range blk.records {
-				if r.n > n {
-					seq = r.seq
-					break
-				}
-			}
-			return nil
-		})
-	})
-	return seq, err
-}
-
-// intact reports whether a block's checksum holds and its key is its own.
-func intact(k, v []byte) bool {
-	length, ok := blockFrame(v)
-	first, _, _, _ := blockRange(v)
-	return ok && length == len(v) && len(k) == 8 && binary.BigEndian.Uint64(k) == first
 }

@@ -23,6 +23,7 @@ type state struct {
 
 	mu       sync.RWMutex // guards db against being opened anew
 	db       *bolt.DB
+	closed   bool // by us, for good
 	readOnly bool
 }
 
@@ -97,6 +98,7 @@ func (s *state) open() error {
 func (s *state) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	if s.db == nil {
 		return nil
 	}
@@ -121,6 +123,9 @@ func (s *state) commit(fn func(*bolt.Tx) error) error {
 	if err := s.fault("state commit"); err != nil {
 		return err
 	}
+	if err := s.reopen(); err != nil {
+		return err
+	}
 	s.mu.RLock()
 	if s.db == nil {
 		s.mu.RUnlock()
@@ -139,13 +144,24 @@ func (s *state) commit(fn func(*bolt.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db != nil {
-		_ = guard(s.db.Close)
+		closeFile(s.db)
 		s.db = nil
 		if again := s.open(); again != nil {
+			s.db = nil
 			return fmt.Errorf("write state.db: %w; then %v", err, again)
 		}
 	}
 	return fmt.Errorf("write state.db: %w", err)
+}
+
+// reopen opens the file where that failed after a commit that failed.
+func (s *state) reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != nil || s.closed {
+		return nil
+	}
+	return s.open()
 }
 
 // load reads what is kept in memory. A file without a store in it is new.

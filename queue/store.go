@@ -21,13 +21,16 @@ type Store struct {
 	state *state
 
 	// appendMu makes a flush, and a change of the journal's halves, one thing.
-	appendMu sync.Mutex
-	halves   [2]*half
-	active   int
-	number   uint64 // of the last flush that was acknowledged
-	suspect  bool   // a flush failed: the next one is read back before it counts
-	running  bool   // state.db says that this run is under way
-	moving   sealed // what waits for its move; of the half that is not active
+	// oneAppend is held by an Append as a whole; it comes before appendMu.
+	oneAppend sync.Mutex
+	appendMu  sync.Mutex
+	halves    [2]*half
+	active    int
+	number    uint64 // of the last flush that was acknowledged
+	suspect   bool   // a flush failed: the next one is read back before it counts
+	started   bool   // state.db says that this run is under way
+	running   bool   // and store.json has its copy: flushes may count
+	moving    sealed // what waits for its move; of the half that is not active
 
 	mu       sync.RWMutex // guards what follows: what readers see
 	about    about

@@ -260,3 +260,26 @@ func TestFailedFlushIsNotSeen(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 }
+
+// TestReadIsBoundedInBytes: few large records are read at once, from a segment as
+// from anywhere.
+func TestReadIsBoundedInBytes(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	opt.JournalBytes, opt.SegmentBytes = 8<<20, 16<<20
+	s := open(t, opt)
+	for range 40 {
+		if _, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: make([]byte, 100_000)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	page, err := s.Read("events", 0, Max{Records: 1000, Bytes: 256 << 10})
+	if err != nil || len(page.Items) == 0 || len(page.Items) > 4 {
+		t.Errorf("%d records at once, %v", len(page.Items), err)
+	}
+	if got, holes := all(t, s, "events"); len(got) != 40 || holes != nil {
+		t.Errorf("%d records, holes %v", len(got), holes)
+	}
+}
