@@ -1,6 +1,9 @@
 package queue
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // At Open.
 var (
@@ -20,8 +23,8 @@ var (
 	// ErrTooLarge: a record is over MaxRecord, or a batch over a journal half.
 	ErrTooLarge = errors.New("too large to store")
 	// ErrName: a ring's name can't be a folder's, or a row has no table or key,
-	// or one that is too long.
-	ErrName = errors.New("a name that can't be stored")
+	// or one that is too long. It is an ErrTooLarge too: trying again is no use.
+	ErrName = fmt.Errorf("a name that can't be stored: %w", ErrTooLarge)
 	// ErrNotFound: there is no such record, ring or cursor.
 	ErrNotFound = errors.New("not found")
 )
