@@ -358,15 +358,16 @@ func (s *Store) Close() error {
 	close(s.stop)
 	s.mu.Unlock()
 	s.wg.Wait()
-	s.appendMu.Lock() // the last flush has ended
+	s.appendMu.Lock() // waits for the last flush to end
+	running := s.running
 	s.appendMu.Unlock()
 	var err error
-	if s.running {
+	if running {
 		for err = s.moveOnce(); err == nil && s.hasPending(); {
 			err = s.moveOnce()
 		}
 	}
-	if err == nil && s.running {
+	if err == nil && running {
 		s.about.Clean = true
 		err = s.commit(func(tx *bolt.Tx) error { return putAbout(tx, s.about) })
 	}
@@ -375,7 +376,7 @@ func (s *Store) Close() error {
 	s.moved = make(chan struct{})
 	s.mu.Unlock()
 	s.abandon()
-	if errors.Is(err, syscall.EROFS) && !s.running {
+	if errors.Is(err, syscall.EROFS) && !running {
 		return nil
 	}
 	return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // A segment is one bbolt file of a ring's folder, named by its first seq. Its
@@ -191,7 +192,7 @@ func (s *segment) openLocked(write bool, mapped int64) error {
 // can't be read is damage like any other.
 func openError(what, path string, err error) error {
 	var errno interface{ Temporary() bool }
-	if broken := errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EUCLEAN); !broken && errors.As(err, &errno) || errors.Is(err, bolt.ErrTimeout) || errors.Is(err, os.ErrPermission) {
+	if broken := errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EUCLEAN); !broken && errors.As(err, &errno) || errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("open %s %s: %w", what, filepath.Base(path), err)
 	}
 	return fmt.Errorf("open %s %s: %w: %v", what, filepath.Base(path), errDamaged, err)
