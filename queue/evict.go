@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"slices"
+	"syscall"
 )
 
 // bound raises the floors of rings that exceed their size or age. Count is kept
@@ -100,7 +101,13 @@ func (s *Store) keepHeadroom() error {
 	if !s.dropForHeadroom() {
 		return nil
 	}
-	if err := s.saveMove(sealed{}, nil); err != nil {
+	err := s.saveMove(sealed{}, nil)
+	if errors.Is(err, syscall.ENOSPC) {
+		// Not even the hole can be written before there is room. A power cut right
+		// here makes its cause damage instead of headroom; it is told all the same.
+		return s.unlink(true)
+	}
+	if err != nil {
 		return err
 	}
 	return s.unlinkGone()
@@ -161,11 +168,15 @@ func (r *ring) liveSegments() []*segment {
 }
 
 // unlinkGone removes the segments that lie below the floor as state.db has it.
-func (s *Store) unlinkGone() error {
+func (s *Store) unlinkGone() error { return s.unlink(false) }
+
+// unlink removes the segments below the floor; unsaved takes also those of rings
+// whose floor is not in state.db yet.
+func (s *Store) unlink(unsaved bool) error {
 	s.mu.Lock()
 	var gone []*segment
 	for _, r := range s.rings {
-		if r.newHoles { // not durable yet
+		if r.newHoles && !unsaved {
 			continue
 		}
 		live := r.liveSegments()
