@@ -98,7 +98,7 @@ func (d *output) level(v json.RawMessage) (bool, error) {
 			return level, nil
 		}
 	}
-	return false, fmt.Errorf("%w: set takes true or false, not %s", edge.ErrBadValue, clip(v))
+	return false, fmt.Errorf("%w: it takes on, off, toggle, pulse, or set with true or false; not %s", edge.ErrBadValue, clip(v))
 }
 
 // pulse reads how long a pulse lasts.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,9 @@ func keysCreate(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if name == "" || role == "" {
 			return usagef("keys create takes --name and --role: see fieldpost keys create --help")
+		}
+		if !slices.Contains([]string{"read", "write", "admin", "forward"}, role) {
+			return usagef("keys create: no role %q: it is read, write, admin or forward", role)
 		}
 		body := apiKey{Name: name, Role: role, Names: names}
 		raw, err := a.send(cmd.Context(), http.MethodPost, "/v1/keys", map[string]any{"name": body.Name, "role": body.Role, "names": body.Names})

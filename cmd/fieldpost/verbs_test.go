@@ -105,7 +105,7 @@ func verbKeys(t *testing.T, s *sandbox) {
 		t.Errorf("%+v", made)
 	}
 	s.run("keys", "create", "--name", "panel", "--role", "read").want(t, 1, "panel")
-	s.run("keys", "create", "--name", "x", "--role", "king").want(t, 1, "king")
+	s.run("keys", "create", "--name", "x", "--role", "king").want(t, 2, "king")
 	s.run("keys", "create", "--name", "x").want(t, 2, "--role")
 	list := s.run("keys", "list").want(t, 0, "panel", "read", "kitchen/*")
 	if strings.Contains(list.out, made.Key) {

@@ -13,7 +13,7 @@ const (
 	intakeBudget = 2 * time.Second // devices leave their outputs safe
 	pumpBudget   = 3 * time.Second // what waits is flushed
 	uplinkBudget = 7 * time.Second // 4 s for the last batches, 3 s for saying goodbye; the rest stays on disk
-	apiBudget    = 2 * time.Second // requests end; streams are ended
+	apiBudget    = 3 * time.Second // requests end, within the API's own 2 s; streams are ended
 )
 
 // stage is a set of goroutines that end together.
