@@ -30,10 +30,7 @@ type half struct {
 // openHalf opens or makes the file. On a read-only file system it opens it for
 // reading alone.
 func openHalf(path string, size int64) (*half, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOATIME, 0o600)
-	if errors.Is(err, syscall.EPERM) {
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, syscall.EROFS) {
 		f, err = os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 func (m Max) withDefaults() Max {
@@ -195,10 +196,10 @@ func (s *Store) inSegment(name string, seg *segment, read func() ([]Record, erro
 	s.mu.Lock()
 	r := s.rings[name]
 	_, to := r.segmentAt(seg.first)
-	stale := to <= r.floor || !containsSegment(r.segments, seg)
+	stale := to <= r.floor || !slices.Contains(r.segments, seg)
 	if !stale && errors.Is(err, errDamaged) {
 		s.salvageLocked(r, seg)
-		stale = !containsSegment(r.segments, seg) // set aside at once: the journal has it all
+		stale = !slices.Contains(r.segments, seg) // set aside at once: the journal has it all
 	}
 	busy := seg.salvage
 	s.mu.Unlock()
@@ -212,15 +213,6 @@ func (s *Store) inSegment(name string, seg *segment, read func() ([]Record, erro
 		return nil, errSalvage
 	}
 	return nil, fmt.Errorf("read ring %q: %w", name, err)
-}
-
-func containsSegment(all []*segment, seg *segment) bool {
-	for _, g := range all {
-		if g == seg {
-			return true
-		}
-	}
-	return false
 }
 
 // waitSalvage waits until a segment is salvaged. Only its readers wait.
