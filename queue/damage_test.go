@@ -256,45 +256,6 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
-func TestDamagedState(t *testing.T) {
-	for _, how := range []string{"zeroed", "empty", "gone", "cut"} {
-		t.Run(how, func(t *testing.T) {
-			opt := testOptions(tmpfs(t))
-			s := open(t, opt)
-			for i := 1; i <= 250; i++ {
-				put(t, s, "events", fmt.Sprintf("record %d", i))
-			}
-			id, epochs := s.ID(), s.Epochs()
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join(opt.Dir, "state.db")
-			switch st, _ := os.Stat(path); how {
-			case "zeroed":
-				zero(t, path, 0, st.Size())
-			case "empty":
-				cut(t, path, 0)
-			case "cut":
-				cut(t, path, 3)
-			case "gone":
-				if err := os.Remove(path); err != nil {
-					t.Fatal(err)
-				}
-			}
-			s = open(t, opt)
-			if s.ID() != id || len(s.Epochs()) != len(epochs)+1 || s.Epochs()[0].ID != epochs[0].ID {
-				t.Fatalf("id %s, epochs %+v; were %s, %+v", s.ID(), s.Epochs(), id, epochs)
-			}
-			if r := put(t, s, "events", "record 251"); r.Seqs[0] != 251 || r.First != 251 {
-				t.Fatalf("%+v", r)
-			}
-			if got, holes := all(t, s, "events"); fmt.Sprint(got) != fmt.Sprint(texts(1, 251)) || holes != nil {
-				t.Fatalf("%d records, holes %v", len(got), holes)
-			}
-		})
-	}
-}
-
 func TestNewerStoreIsRefused(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	s := open(t, opt)

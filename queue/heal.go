@@ -13,7 +13,7 @@ import (
 // goes on.
 func (s *Store) heal(cause error) error {
 	s.log.Error("state.db is damaged: it is set aside and written anew", "error", cause)
-	rows := s.state.salvage()
+	rows := s.state.salvage(tableCursors)
 	if err := s.state.anew(s.aside()); err != nil {
 		return err
 	}
@@ -31,10 +31,8 @@ func (s *Store) heal(cause error) error {
 	}
 	s.mu.RUnlock()
 	return s.state.commit(func(tx *bolt.Tx) error {
-		for _, r := range rows {
-			if err := putRow(tx, r.Table, r.Key, r.Value); err != nil {
-				return err
-			}
+		if err := putRows(tx, rows); err != nil {
+			return err
 		}
 		for name, mark := range marks {
 			if err := putRing(tx, name, mark); err != nil {
@@ -66,13 +64,13 @@ func (s *Store) commit(fn func(*bolt.Tx) error) error {
 	return s.state.commit(fn)
 }
 
-// salvage reads the rows that can be read, from both ends of each table: a
-// damaged page hides what lies behind it.
-func (s *state) salvage() (rows []Row) {
+// salvage reads the rows that can be read, but those of the table except, from
+// both ends of each table: a damaged page hides what lies behind it.
+func (s *state) salvage(except string) (rows []Row) {
 	var tables [][]byte
 	_ = s.view(func(tx *bolt.Tx) error {
 		return tx.ForEach(func(name []byte, _ *bolt.Bucket) error {
-			if len(name) > 2 && string(name[:2]) == "t." && string(name[2:]) != tableCursors {
+			if len(name) > 2 && string(name[:2]) == "t." && string(name[2:]) != except {
 				tables = append(tables, append([]byte(nil), name...))
 			}
 			return nil

@@ -311,10 +311,8 @@ func (s *Store) saveMove(m sealed, batches []*batchOf) error {
 		about.Consumed, about.Flush = m.gen, m.flush
 	}
 	err := s.commit(func(tx *bolt.Tx) error {
-		for _, r := range rows {
-			if err := putRow(tx, r.Table, r.Key, r.Value); err != nil {
-				return err
-			}
+		if err := putRows(tx, rows); err != nil {
+			return err
 		}
 		for name, mark := range marks {
 			if err := putRing(tx, name, mark); err != nil {

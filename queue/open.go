@@ -93,6 +93,7 @@ func (s *Store) recover(id identity) error {
 func (s *Store) openStateFile(id identity) (*recovery, error) {
 	path := filepath.Join(s.opt.Dir, "state.db")
 	rec := &recovery{}
+	var rows []Row
 	var err error
 	for try := 0; ; try++ {
 		s.state, err = openState(path, s.opt.Fault)
@@ -106,11 +107,17 @@ func (s *Store) openStateFile(id identity) (*recovery, error) {
 			return nil, err
 		}
 		s.log.Error("state.db is damaged and set aside", "error", err)
-		_ = s.state.close() // and a new one takes its place
+		rows = s.state.salvage("") // none where it could not even be opened
+		_ = s.state.close()        // and a new one takes its place
 		if err := setAside(path, "store", s.aside(), false); err != nil {
 			return nil, err
 		}
 		rec.lost = true
+	}
+	if len(rows) > 0 {
+		if err := s.state.commit(func(tx *bolt.Tx) error { return putRows(tx, rows) }); err != nil {
+			return nil, err
+		}
 	}
 	if rec.snap.about.Format != 0 {
 		return rec, nil

@@ -286,6 +286,15 @@ func putRow(tx *bolt.Tx, table, key string, value []byte) error {
 	return b.Put([]byte(key), value)
 }
 
+func putRows(tx *bolt.Tx, rows []Row) error {
+	for _, r := range rows {
+		if err := putRow(tx, r.Table, r.Key, r.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // identity is store.json, the copy of what a damaged state.db must not take
 // along. It is written at each start that changes it.
 type identity struct {
