@@ -221,28 +221,5 @@ func produceSocket(addr string, c *Corpus, window int, stop <-chan struct{}) (in
 	for i, l := range c.lines {
 		frames[i] = publishFrame(l)
 	}
-	for sent, answered := 0, 0; ; {
-		select {
-		case <-stop:
-			return answered, nil
-		default:
-		}
-		for ; sent-answered < window; sent++ {
-			if _, err := s.w.Write(frames[sent%len(frames)]); err != nil {
-				return answered, err
-			}
-		}
-		if err := s.w.Flush(); err != nil {
-			return answered, err
-		}
-		for {
-			if err := s.published(); err != nil {
-				return answered, err
-			}
-			answered++
-			if s.r.Buffered() == 0 || answered == sent {
-				break
-			}
-		}
-	}
+	return fillWindow(frames, window, s.w, s.r, s.published, stop)
 }

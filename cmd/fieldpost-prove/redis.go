@@ -137,37 +137,12 @@ func redisPushes(c *Corpus) [][]byte {
 }
 
 // produceRedis pushes events over one connection until stop is closed, with at
-// most window of them unanswered, and tells how many were answered. Redis answers
-// in bursts, one a turn of its loop; each burst is read whole and the window
-// filled again with one write, which serves Redis best.
+// most window of them unanswered, and tells how many were answered.
 func produceRedis(addr string, pushes [][]byte, window int, stop <-chan struct{}) (int, error) {
 	c, err := dialRedis(addr)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	for sent, answered := 0, 0; ; {
-		select {
-		case <-stop:
-			return answered, nil
-		default:
-		}
-		for ; sent-answered < window; sent++ {
-			if _, err := c.w.Write(pushes[sent%len(pushes)]); err != nil {
-				return answered, err
-			}
-		}
-		if err := c.w.Flush(); err != nil {
-			return answered, err
-		}
-		for {
-			if err := c.reply(); err != nil {
-				return answered, err
-			}
-			answered++
-			if c.r.Buffered() == 0 || answered == sent {
-				break
-			}
-		}
-	}
+	return fillWindow(pushes, window, c.w, c.r, c.reply, stop)
 }
