@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -182,5 +183,45 @@ func TestReadOnlyDiskRecovers(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// On a disk so full that state.db can't grow by a page, the hole of an eviction
+// can be written only after the eviction made room.
+func TestHeadroomBeforeItsHole(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	var full, evicted atomic.Bool
+	opt.Fault = func(step string) error {
+		if step == "evict" {
+			evicted.Store(true)
+		}
+		if step == "state commit" && full.Load() && !evicted.Load() {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	opt.Headroom = 1 // none is missing yet
+	s := open(t, opt)
+	put(t, s, "events", texts(1, 100)...)
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "events", texts(101, 150)...) // a second segment
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opt.Headroom = 1 << 60
+	s = open(t, opt)
+	full.Store(true)
+	put(t, s, "events", "record 151")
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	got, holes := all(t, s, "events")
+	if fmt.Sprint(got) != fmt.Sprint(texts(101, 151)) || len(holes) != 1 || holes[0].Cause != Headroom {
+		t.Fatalf("%d records, holes %+v", len(got), holes)
 	}
 }
