@@ -55,7 +55,21 @@ func (w *wire) Read(p []byte) (int, error) {
 	if n > 0 && w.in.Buffered() == 0 {
 		w.heard.Store(time.Now().UnixNano())
 	}
+	if errors.Is(err, net.ErrClosed) {
+		err = w.ended(err)
+	}
 	return n, err
+}
+
+// ended is why the connection is closed. A write that failed closes it, and the
+// client would take a plain net.ErrClosed for its own goodbye and tell nobody.
+func (w *wire) ended(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil && !w.closing {
+		return w.err
+	}
+	return err
 }
 
 // Write takes p and returns at once. Its error is that of an earlier write.

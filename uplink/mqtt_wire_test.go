@@ -106,3 +106,25 @@ func TestWireHearsNothing(t *testing.T) {
 		t.Errorf("deaf for %v after an answer", d)
 	}
 }
+
+// halfDead is a connection that can't be written to any more, while its reads
+// have not found out yet.
+type halfDead struct{ net.Conn }
+
+var errHalfDead = errors.New("broken pipe")
+
+func (halfDead) Write([]byte) (int, error) { return 0, errHalfDead }
+
+// A write that fails ends the wire from inside. Whoever reads it must learn why:
+// the MQTT client says nothing of a connection that it takes for closed by itself.
+func TestWireTellsReadersOfAFailedWrite(t *testing.T) {
+	here, _ := pair(t)
+	w := newWire(halfDead{here})
+	if _, err := w.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(make([]byte, 1)); !errors.Is(err, errHalfDead) {
+		t.Errorf("read says %v, want %v", err, errHalfDead)
+	}
+	<-w.done
+}
