@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,26 +190,6 @@ func TestRefusalsAreCounted(t *testing.T) {
 			t.Errorf("got %d events, the last %s", len(p.got), p.got[len(p.got)-1].Data)
 		}
 	})
-}
-
-func TestSocketPeers(t *testing.T) {
-	group := func(string) string { return "990" }
-	groups := func(uid string) []string { return map[string][]string{"1001": {"1001", "990"}}[uid] }
-	for _, c := range []struct {
-		name string
-		cred syscall.Ucred
-		want bool
-	}{
-		{"root", syscall.Ucred{Uid: 0}, true}, {"our own uid", syscall.Ucred{Uid: 500, Gid: 500}, true}, {"first group", syscall.Ucred{Uid: 1000, Gid: 990}, true},
-		{"one of its groups", syscall.Ucred{Uid: 1001, Gid: 1001}, true}, {"a stranger", syscall.Ucred{Uid: 1002, Gid: 1002}, false},
-	} {
-		if got := trusted(&c.cred, 500, group, groups); got != c.want {
-			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
-		}
-	}
-	if trusted(&syscall.Ucred{Uid: 7, Gid: 7}, 500, func(string) string { return "" }, groups) {
-		t.Error("without the group, a stranger is trusted")
-	}
 }
 
 // A Unix socket that is not the command line's is a proxy's: it needs a key.

@@ -170,7 +170,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if b, ok := c.(*boundedConn); ok {
 		p.addr = b.addr
 		p.unix = !b.addr.IsValid()
-		p.admin = b.listener.admin && trustedPeer(b.Conn)
+		p.admin = b.listener.admin && trustedPeer(b.Conn, groupID)
 	}
 	return context.WithValue(ctx, connKey{}, p)
 }
