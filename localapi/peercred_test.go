@@ -126,7 +126,7 @@ func connected(t *testing.T, as *syscall.Credential) *net.UnixConn {
 	child := exec.Command("/proc/self/exe", "-test.run=^TestPeerChild$", "-test.count=1")
 	var said bytes.Buffer
 	child.Stdout, child.Stderr, child.Dir = &said, &said, "/"
-	child.Env = []string{peerAddress + "=" + ln.Addr().String()}
+	child.Env = []string{peerAddress + "=" + ln.Addr().String(), "GORACE=atexit_sleep_ms=0"}
 	child.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	if err := child.Start(); err != nil {
 		t.Fatalf("start a process as uid %d: %v", as.Uid, err)
