@@ -86,6 +86,7 @@ type follower struct {
 	line   Line
 	out    *Outlet
 	row    inputRow // what was told last
+	hole   string   // why a hole before the next edge would be there
 }
 
 // begin tells what happened before and the level now, where it is news.
@@ -93,6 +94,7 @@ func (f *follower) begin() error {
 	var old inputRow
 	had := f.out.Stored(&old)
 	adopted := had && old.Request != "" && old.Request == f.line.ID()
+	f.hole = "overflow"
 	f.row = inputRow{Value: old.Value, Request: f.line.ID()}
 	level, err := f.line.Level()
 	if err != nil {
@@ -104,6 +106,9 @@ func (f *follower) begin() error {
 	}
 	if adopted {
 		f.row.LineSeqno = old.LineSeqno
+		if len(waiting) < MaxBuffer {
+			f.hole = "restart" // the process before had read it, and was gone before it was stored
+		}
 	} else {
 		// Edges that wait already say what the level was before them.
 		var mono int64
@@ -111,7 +116,7 @@ func (f *follower) begin() error {
 			level, mono = !waiting[0].Rising, waiting[0].Mono
 		}
 		if !had || level != old.Value {
-			f.tell(level, mono, !f.line.Kernel())
+			f.tell(level, mono, f.origin(0, !f.line.Kernel())...)
 		}
 	}
 	for _, e := range waiting {
@@ -199,7 +204,7 @@ func (f *follower) compare(ctx context.Context) error {
 		return err
 	}
 	f.lose(1, "missed")
-	f.tell(level, 0, true)
+	f.tell(level, 0, f.origin(0, true)...)
 	return nil
 }
 
@@ -209,12 +214,13 @@ func (f *follower) edge(e Edge) {
 	lost := e.LineSeqno - f.row.LineSeqno - 1 // wraps as the kernel's number does
 	switch {
 	case e.LineSeqno != 0 && lost > 0:
-		f.lose(uint64(lost), "overflow")
+		f.lose(uint64(lost), f.hole)
 	case e.Rising == f.row.Value:
 		f.lose(1, "repeat")
 	}
+	f.hole = "overflow"
 	f.row.LineSeqno = e.LineSeqno
-	f.tell(e.Rising, e.Mono, e.ByAgent)
+	f.tell(e.Rising, e.Mono, f.origin(e.LineSeqno, e.ByAgent)...)
 }
 
 // lose tells a loss.
@@ -222,12 +228,24 @@ func (f *follower) lose(count uint64, cause string) {
 	f.out.Emit(Report{Kind: edge.Loss, Count: count, More: []Field{{"cause", quote(cause)}}})
 }
 
-// tell tells a level.
-func (f *follower) tell(level bool, mono int64, byAgent bool) {
-	f.row.Value = level
-	r := Report{Mono: mono, Value: boolean(level), State: f.states.of(level), Store: f.row}
-	if byAgent {
-		r.More = []Field{{"stamp", quote("agent")}}
+// origin says where a level is known from: an edge's number in its request, which
+// counts from 1 without holes but those that are told, or the agent's own look.
+func (f *follower) origin(lineSeqno uint32, byAgent bool) []Field {
+	var fs []Field
+	if f.line.Kernel() {
+		fs = append(fs, Field{"request", quote(f.line.ID())})
+		if lineSeqno != 0 {
+			fs = append(fs, Field{"line_seqno", integer(uint64(lineSeqno))})
+		}
 	}
-	f.out.Emit(r)
+	if byAgent {
+		fs = append(fs, Field{"stamp", quote("agent")})
+	}
+	return fs
+}
+
+// tell tells a level.
+func (f *follower) tell(level bool, mono int64, more ...Field) {
+	f.row.Value = level
+	f.out.Emit(Report{Mono: mono, Value: boolean(level), State: f.states.of(level), More: more, Store: f.row})
 }

@@ -1,7 +1,9 @@
 package gpio
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 
 	"periph.io/x/conn/v3/driver/driverreg"
 	"periph.io/x/conn/v3/gpio/gpioreg"
@@ -12,8 +14,8 @@ import (
 // lines (FACTS.md 9).
 const slotName = "ioctl-gpio"
 
-// slot is a driver.Impl: it registers the header lines of a chip.
-type slot struct{ pins []*headerPin }
+// slot is a driver.Impl: it registers the lines of a board.
+type slot struct{ pins []*linePin }
 
 // String is the name of the slot.
 func (s slot) String() string { return slotName }
@@ -24,73 +26,77 @@ func (s slot) Prerequisites() []string { return nil }
 // After is nothing.
 func (s slot) After() []string { return nil }
 
-// Init registers the pins and their header positions.
-func (s slot) Init() (bool, error) {
-	for _, p := range s.pins {
-		if err := gpioreg.Register(p); err != nil {
-			return true, err
-		}
-	}
-	for alias, name := range aliases() {
-		if err := gpioreg.RegisterAlias(alias, name); err != nil {
-			return true, err
-		}
-	}
-	return true, nil
-}
+// Init registers the pins and their header positions. A board without any is no
+// failure: the buses, which need this slot, work without lines.
+func (s slot) Init() (bool, error) { return true, publish(s.pins) }
 
 // Simulate makes a simulated board and registers it with periph, so that
-// gpioreg.ByName finds its lines. Called again, the new board takes the place of
-// the old one in the registry. It fails where a real board was registered.
+// gpioreg.ByName finds its lines. A board that is registered later takes its place.
 func Simulate() (*SimBoard, error) {
 	b := NewSimBoard(SimOptions{})
-	s := slot{}
+	var pins []*linePin
 	for i := range b.lines {
-		s.pins = append(s.pins, b.pin(i))
+		pins = append(pins, b.pin(i))
 	}
-	if replaceable() {
-		return b, s.replace()
-	}
-	if err := driverreg.Register(s); err != nil {
+	if err := register(pins); err != nil {
 		return nil, fmt.Errorf("register the simulated board: %w", err)
+	}
+	return b, nil
+}
+
+// startPeriph starts periph's drivers, which a process can do once.
+var startPeriph sync.Once
+
+// register puts pins into periph's registry, in place of those of the same name.
+// The first time it starts periph's drivers, with ours among them.
+func register(pins []*linePin) error {
+	first, err := false, error(nil)
+	startPeriph.Do(func() { first, err = true, startWith(slot{pins}) })
+	if first || err != nil {
+		return err
+	}
+	return publish(pins)
+}
+
+func startWith(s slot) error {
+	if err := driverreg.Register(s); err != nil {
+		return err
 	}
 	state, err := driverreg.Init()
 	if err != nil {
-		return nil, fmt.Errorf("start periph's drivers: %w", err)
+		return fmt.Errorf("start periph's drivers: %w", err)
 	}
 	// Only our own slot matters: sysfs-gpio fails or is skipped where its numbers
 	// are taken or there is no chip.
 	for _, d := range state.Loaded {
 		if d.String() == slotName {
-			return b, nil
+			return nil
 		}
 	}
 	for _, f := range append(state.Failed, state.Skipped...) {
 		if f.D.String() == slotName {
-			return nil, fmt.Errorf("register the simulated board: %w", f.Err)
+			return f.Err
 		}
 	}
-	return nil, fmt.Errorf("register the simulated board: periph's drivers were started before it")
+	return errors.New("periph's drivers were started before ours")
 }
 
-// replaceable reports whether the registry holds a simulated board already.
-func replaceable() bool {
-	p, ok := gpioreg.ByName(lineName(0)).(*headerPin)
-	if !ok {
-		return false
+// publish registers pins, the positions of the header that they are at, and the
+// other names that they have. Of a name that two lines have the first wins.
+func publish(pins []*linePin) error {
+	positions := map[string]string{}
+	for alias, name := range aliases() {
+		positions[name] = alias
 	}
-	_, ok = p.chip.(*SimBoard)
-	return ok
-}
-
-// replace registers the pins in place of those with the same names.
-func (s slot) replace() error {
-	for _, p := range s.pins {
-		if err := gpioreg.Unregister(p.name); err != nil {
-			return fmt.Errorf("replace the simulated board: %w", err)
-		}
+	for _, p := range pins {
+		_ = gpioreg.Unregister(p.name) // an error says that there is none
 		if err := gpioreg.Register(p); err != nil {
-			return fmt.Errorf("replace the simulated board: %w", err)
+			return err
+		}
+		for _, alias := range []string{positions[p.name], p.alias} {
+			if alias != "" {
+				_ = gpioreg.RegisterAlias(alias, p.name) // an error says that it is taken
+			}
 		}
 	}
 	return nil

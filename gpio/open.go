@@ -26,18 +26,31 @@ func find(lookup Lookup, name edge.Pin) periph.PinIO {
 	return p
 }
 
-// openLine requests a line by the name of its pin. A pin of another periph
-// driver is driven through periph's own calls. mono stamps what the kernel does not.
-func openLine(lookup Lookup, name edge.Pin, cfg LineConfig, mono func() int64) (Line, error) {
+// opener requests lines by the names of their pins.
+type opener struct {
+	lookup  Lookup
+	missing func(edge.Pin) error // why a line is not there; nil where nobody knows
+	mono    func() int64         // stamps what the kernel does not
+}
+
+// open requests a line. A pin of another periph driver is driven through periph's
+// own calls.
+func (o opener) open(name edge.Pin, cfg LineConfig) (Line, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := find(lookup, name)
+	p := find(o.lookup, name)
+	if p == nil && o.missing != nil {
+		if err := o.missing(name); err != nil {
+			return nil, err
+		}
+		p = find(o.lookup, name) // it came just now
+	}
 	if p == nil {
 		return nil, absentError("find line "+string(name), nil)
 	}
 	if r, ok := p.(requester); ok {
 		return r.Request(cfg)
 	}
-	return openPolled(p, cfg, mono)
+	return openPolled(p, cfg, o.mono)
 }

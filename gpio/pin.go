@@ -10,6 +10,8 @@ import (
 	periph "periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/physic"
 	"periph.io/x/conn/v3/pin"
+
+	"fieldpost/edge"
 )
 
 // pinConsumer is who holds a line that was asked for through periph's own calls.
@@ -25,12 +27,13 @@ type informer interface {
 	Info() (LineInfo, error)
 }
 
-// headerPin is a line of a chip as periph's registry knows it: a gpio.PinIO with
+// linePin is a line of a chip as periph's registry knows it: a gpio.PinIO with
 // NextEdge. In and Out request the line on first use, Halt releases it.
-type headerPin struct {
+type linePin struct {
 	chip   Chip
 	offset int
 	name   string
+	alias  string // another name; "" where it has none
 
 	mu   sync.Mutex
 	line Line
@@ -38,20 +41,20 @@ type headerPin struct {
 }
 
 var (
-	_ periph.PinIO = (*headerPin)(nil)
-	_ pin.PinFunc  = (*headerPin)(nil)
-	_ requester    = (*headerPin)(nil)
-	_ informer     = (*headerPin)(nil)
+	_ periph.PinIO = (*linePin)(nil)
+	_ pin.PinFunc  = (*linePin)(nil)
+	_ requester    = (*linePin)(nil)
+	_ informer     = (*linePin)(nil)
 )
 
 // Request takes the line from its chip.
-func (p *headerPin) Request(cfg LineConfig) (Line, error) { return p.chip.Request(p.offset, cfg) }
+func (p *linePin) Request(cfg LineConfig) (Line, error) { return p.chip.Request(p.offset, cfg) }
 
 // Info tells of the line without holding it.
-func (p *headerPin) Info() (LineInfo, error) { return p.chip.Info(p.offset) }
+func (p *linePin) Info() (LineInfo, error) { return p.chip.Info(p.offset) }
 
 // NextEdge waits for an edge until ctx is done. In with an edge comes first.
-func (p *headerPin) NextEdge(ctx context.Context) (Edge, error) {
+func (p *linePin) NextEdge(ctx context.Context) (Edge, error) {
 	line := p.held()
 	if line == nil {
 		return Edge{}, fmt.Errorf("wait for an edge of %s: call In first", p.name)
@@ -60,7 +63,7 @@ func (p *headerPin) NextEdge(ctx context.Context) (Edge, error) {
 }
 
 // In makes the line an input.
-func (p *headerPin) In(pull periph.Pull, e periph.Edge) error {
+func (p *linePin) In(pull periph.Pull, e periph.Edge) error {
 	cfg := LineConfig{Consumer: pinConsumer, Edges: EdgeMask(e)}
 	switch pull {
 	case periph.Float:
@@ -74,7 +77,7 @@ func (p *headerPin) In(pull periph.Pull, e periph.Edge) error {
 }
 
 // Out makes the line an output that is at l from the first instant on.
-func (p *headerPin) Out(l periph.Level) error {
+func (p *linePin) Out(l periph.Level) error {
 	p.mu.Lock()
 	line, out := p.line, p.cfg.Output
 	p.mu.Unlock()
@@ -90,7 +93,7 @@ func (p *headerPin) Out(l periph.Level) error {
 }
 
 // take requests the line anew with another config.
-func (p *headerPin) take(cfg LineConfig) error {
+func (p *linePin) take(cfg LineConfig) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.line != nil {
@@ -108,14 +111,14 @@ func (p *headerPin) take(cfg LineConfig) error {
 }
 
 // held is the line that In or Out took; nil if none.
-func (p *headerPin) held() Line {
+func (p *linePin) held() Line {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.line
 }
 
 // Read is the level; of a line that periph does not hold, what the chip can tell.
-func (p *headerPin) Read() periph.Level {
+func (p *linePin) Read() periph.Level {
 	if line := p.held(); line != nil {
 		level, err := line.Level()
 		return periph.Level(err == nil && level)
@@ -125,7 +128,7 @@ func (p *headerPin) Read() periph.Level {
 }
 
 // WaitForEdge waits for an edge; a negative timeout waits for ever.
-func (p *headerPin) WaitForEdge(timeout time.Duration) bool {
+func (p *linePin) WaitForEdge(timeout time.Duration) bool {
 	ctx := context.Background()
 	if timeout >= 0 {
 		var cancel context.CancelFunc
@@ -137,7 +140,7 @@ func (p *headerPin) WaitForEdge(timeout time.Duration) bool {
 }
 
 // Halt releases the line; a wait in progress ends.
-func (p *headerPin) Halt() error {
+func (p *linePin) Halt() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.line == nil {
@@ -149,7 +152,7 @@ func (p *headerPin) Halt() error {
 }
 
 // Pull is the bias that In asked for.
-func (p *headerPin) Pull() periph.Pull {
+func (p *linePin) Pull() periph.Pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch p.cfg.Bias {
@@ -164,15 +167,15 @@ func (p *headerPin) Pull() periph.Pull {
 }
 
 // DefaultPull is not known to the kernel's interface.
-func (p *headerPin) DefaultPull() periph.Pull { return periph.PullNoChange }
+func (p *linePin) DefaultPull() periph.Pull { return periph.PullNoChange }
 
 // PWM is not a matter of lines.
-func (p *headerPin) PWM(periph.Duty, physic.Frequency) error {
+func (p *linePin) PWM(periph.Duty, physic.Frequency) error {
 	return fmt.Errorf("%s: a line has no PWM; see the pwm driver", p.name)
 }
 
 // Func tells the direction without touching the line.
-func (p *headerPin) Func() pin.Func {
+func (p *linePin) Func() pin.Func {
 	info, err := p.Info()
 	switch {
 	case err != nil || info.Consumer == "":
@@ -184,10 +187,10 @@ func (p *headerPin) Func() pin.Func {
 }
 
 // SupportedFuncs are in and out.
-func (p *headerPin) SupportedFuncs() []pin.Func { return []pin.Func{periph.IN, periph.OUT} }
+func (p *linePin) SupportedFuncs() []pin.Func { return []pin.Func{periph.IN, periph.OUT} }
 
 // SetFunc is In or Out.
-func (p *headerPin) SetFunc(f pin.Func) error {
+func (p *linePin) SetFunc(f pin.Func) error {
 	switch f {
 	case periph.IN:
 		return p.In(periph.PullNoChange, periph.NoEdge)
@@ -198,13 +201,18 @@ func (p *headerPin) SetFunc(f pin.Func) error {
 }
 
 // Function is Func as text.
-func (p *headerPin) Function() string { return string(p.Func()) }
+func (p *linePin) Function() string { return string(p.Func()) }
 
 // Name is the line's name in the registry.
-func (p *headerPin) Name() string { return p.name }
+func (p *linePin) Name() string { return p.name }
 
-// Number is the BCM number.
-func (p *headerPin) Number() int { return p.offset }
+// Number is the BCM number; -1 of a line that is not on the header.
+func (p *linePin) Number() int {
+	if n, ok := edge.Pin(p.name).Number(); ok {
+		return n
+	}
+	return -1
+}
 
 // String is the name: short, so that it may go into a log line.
-func (p *headerPin) String() string { return p.name }
+func (p *linePin) String() string { return p.name }

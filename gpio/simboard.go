@@ -73,9 +73,10 @@ func NewSimBoard(opt SimOptions) *SimBoard {
 	return b
 }
 
-// randomID is 8 random bytes as hex: no other process has used it.
+// randomID is 4 random bytes as hex. It stands in each event of an input and need
+// only differ from the few requests of a line that went before.
 func randomID() string {
-	var b [8]byte
+	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
 }
@@ -102,8 +103,8 @@ func (b *SimBoard) Lookup(name string) periph.PinIO {
 }
 
 // pin is a line as periph sees it.
-func (b *SimBoard) pin(i int) *headerPin {
-	return &headerPin{chip: b, offset: i, name: b.lines[i].name}
+func (b *SimBoard) pin(i int) *linePin {
+	return &linePin{chip: b, offset: i, name: b.lines[i].name}
 }
 
 // offset finds a line by its name.

@@ -41,10 +41,11 @@ type SourceOptions struct {
 	Pump    emitter
 	Rows    rows
 	Clock   Clock
-	Lookup  Lookup       // nil: gpioreg.ByName
-	Drivers []Driver     // nil: Drivers()
-	Root    string       // where proc and sys are; "" is "/"
-	Log     *slog.Logger // nil: discard
+	Lookup  Lookup               // nil: gpioreg.ByName
+	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
+	Drivers []Driver             // nil: Drivers()
+	Root    string               // where proc and sys are; "" is "/"
+	Log     *slog.Logger         // nil: discard
 }
 
 // Source runs the devices.
@@ -105,7 +106,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			continue
 		}
 		log := s.opt.Log.With("device", spec.Name)
-		dev, err := d.New(Env{Name: spec.Name, Line: s.liner(spec.Name), Clock: s.opt.Clock, Root: s.opt.Root, Log: log}, spec.Options)
+		dev, err := d.New(Env{Name: spec.Name, Line: s.liner(spec), Clock: s.opt.Clock, Root: s.opt.Root, Log: log}, spec.Options)
 		if err != nil {
 			return nil, err
 		}
@@ -116,11 +117,24 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 }
 
 // liner requests lines on behalf of a device.
-func (s *Source) liner(device string) func(edge.Pin, LineConfig) (Line, error) {
+func (s *Source) liner(spec Spec) func(edge.Pin, LineConfig) (Line, error) {
+	o := opener{s.opt.Lookup, s.opt.Missing, func() int64 { return s.opt.Clock.Stamp().Mono }}
 	return func(pin edge.Pin, cfg LineConfig) (Line, error) {
-		cfg.Consumer = "fieldpost:" + device
-		return openLine(s.opt.Lookup, pin, cfg, func() int64 { return s.opt.Clock.Stamp().Mono })
+		cfg.Consumer = "fieldpost:" + spec.Name
+		if cfg.Park != "" {
+			// What a device stored of a line is of no use to another driver.
+			cfg.Park = spec.Driver + "/" + cfg.Park
+		}
+		return o.open(pin, cfg)
 	}
+}
+
+// Lines are the pins of all devices.
+func (s *Source) Lines() (pins []edge.Pin) {
+	for _, r := range s.runners {
+		pins = append(pins, r.pins()...)
+	}
+	return pins
 }
 
 // Run runs all devices until ctx is done and they have left their hardware
@@ -207,7 +221,7 @@ func (s *Source) Drive(pin edge.Pin, level bool) error {
 	if p == nil {
 		return absentError("drive "+string(pin), nil)
 	}
-	if h, ok := p.(*headerPin); ok {
+	if h, ok := p.(*linePin); ok {
 		if d, ok := h.chip.(driver); ok {
 			err := d.drive(h.offset, &level)
 			if errors.Is(err, unix.EPERM) {

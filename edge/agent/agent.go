@@ -24,6 +24,7 @@ type agent struct {
 	pump  *edge.Pump
 	read  *edge.Log
 
+	lines   *gpio.KernelBoard // nil on a simulated board
 	source  *gpio.Source
 	uplinks *uplinkSet
 	api     *localapi.Server
@@ -48,6 +49,7 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer a.closeStore()
+	defer a.closeLines()
 	if err := a.openParts(ctx); err != nil {
 		return err
 	}

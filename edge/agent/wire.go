@@ -15,20 +15,45 @@ import (
 // simulated reports whether the board is not a real one.
 func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 
-// newSource makes the devices of the config, on the board that there is.
+// newSource makes the devices of the config, on the board that there is. What an
+// earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
-	pins := a.opt.Pins
-	if a.opt.Simulate && pins == nil {
-		var err error
-		if pins, err = gpio.Simulate(); err != nil {
-			return nil, err
+	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	if err := a.openLines(&opt); err != nil {
+		return nil, err
+	}
+	s, err := gpio.NewSource(opt)
+	if err == nil && a.lines != nil {
+		a.lines.Release(s.Lines())
+	}
+	return s, err
+}
+
+// openLines finds the lines of the board, the simulated or the real one.
+func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
+	switch {
+	case a.opt.Pins != nil:
+		opt.Lookup = a.opt.Pins.Lookup
+	case a.opt.Simulate:
+		var board *gpio.SimBoard
+		if board, err = gpio.Simulate(); err == nil {
+			opt.Lookup = board.Lookup
+		}
+	default:
+		store, parked := newShelf()
+		a.lines, err = gpio.OpenBoard(gpio.KernelOptions{Shelf: store, Parked: parked, Log: a.log.With("part", "gpio")})
+		if err == nil {
+			opt.Missing = a.lines.Missing
 		}
 	}
-	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
-	if pins != nil {
-		opt.Lookup = pins.Lookup
+	return err
+}
+
+// closeLines gives the chips back, where there are any.
+func (a *agent) closeLines() {
+	if a.lines != nil {
+		a.lines.Close()
 	}
-	return gpio.NewSource(opt)
 }
 
 // specs are the devices of the config, by name.
@@ -89,9 +114,14 @@ func apiMailboxes(boxes map[string]*config.Mailbox) []localapi.Mailbox {
 }
 
 // problems is what the parts that the API asks don't know of.
-func (a *agent) problems() []string {
-	if a.doors == nil {
-		return nil
+func (a *agent) problems() (all []string) {
+	if a.doors != nil {
+		all = a.doors.problems()
 	}
-	return a.doors.problems()
+	if a.lines != nil && len(a.source.Lines()) > 0 {
+		if err := a.lines.Problem(); err != nil {
+			all = append(all, fmt.Sprintf("No line of the header can be used: %v.", err))
+		}
+	}
+	return all
 }

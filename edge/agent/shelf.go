@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
+)
+
+// shelfWait bounds how long systemd may take to confirm that it has a
+// descriptor; milliseconds are usual (FACTS.md 8).
+const shelfWait = 5 * time.Second
+
+// shelf is systemd's descriptor store (sd_notify(3): FDSTORE=1). What is in it is
+// passed to the next process of the unit, after a kill, a restart and an upgrade
+// alike.
+type shelf struct{ addr string }
+
+// errNoShelf: a process that no systemd unit runs.
+var errNoShelf = errors.New("there is no descriptor store: systemd did not start this process")
+
+// newShelf gives the store, and what it held when this process started. The
+// environment must not reach another process.
+func newShelf() (*shelf, []*os.File) {
+	return &shelf{os.Getenv("NOTIFY_SOCKET")}, activation.Files(true)
+}
+
+// Put stores a descriptor and waits until systemd has it. Before that a kill
+// would release the line.
+func (s *shelf) Put(name string, fd int) error {
+	if err := s.send("FDSTORE=1\nFDNAME="+name, fd); err != nil {
+		return fmt.Errorf("store descriptor %s: %w", name, err)
+	}
+	if err := s.barrier(); err != nil {
+		return fmt.Errorf("store descriptor %s: %w", name, err)
+	}
+	return nil
+}
+
+// Remove makes systemd close its copy.
+func (s *shelf) Remove(name string) error {
+	if err := s.send("FDSTOREREMOVE=1\nFDNAME="+name, -1); err != nil {
+		return fmt.Errorf("take descriptor %s from the store: %w", name, err)
+	}
+	return nil
+}
+
+// barrier waits until systemd has handled all that was sent: it closes the
+// descriptor that comes with BARRIER=1 then.
+func (s *shelf) barrier() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	err = s.send("BARRIER=1", int(w.Fd()))
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.SetReadDeadline(time.Now().Add(shelfWait)); err != nil {
+		return err
+	}
+	_, err = r.Read(make([]byte, 1)) // the end of file is the answer
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("systemd did not confirm it within %s", shelfWait)
+	}
+	return nil
+}
+
+// send writes to the notification socket, with a descriptor where fd is not -1.
+// A datagram socket that is connected can't pass one, so each has its address.
+func (s *shelf) send(state string, fd int) error {
+	if s.addr == "" {
+		return errNoShelf
+	}
+	sock, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(sock)
+	var rights []byte
+	if fd >= 0 {
+		rights = unix.UnixRights(fd)
+	}
+	// A name that begins with @ is abstract, which is what SockaddrUnix makes of it.
+	return unix.Sendmsg(sock, []byte(state), rights, &unix.SockaddrUnix{Name: s.addr}, unix.MSG_NOSIGNAL)
+}

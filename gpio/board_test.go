@@ -1,0 +1,397 @@
+package gpio_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+	"golang.org/x/sys/unix"
+	periph "periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/gpio/gpioreg"
+	"periph.io/x/devices/v3/hd44780"
+
+	"fieldpost/edge"
+	"fieldpost/gpio"
+	bench "fieldpost/gpio/gpiotest"
+)
+
+// The tests of this file and the next run on a real kernel's lines, in the
+// emulated board (make test-board).
+
+// memShelf is a shelf in this process, as systemd's is in another.
+type memShelf struct {
+	mu  sync.Mutex
+	fds map[string]int
+}
+
+func newShelf(t testing.TB) *memShelf {
+	s := &memShelf{fds: map[string]int{}}
+	t.Cleanup(func() {
+		for name := range s.fds {
+			_ = s.Remove(name)
+		}
+	})
+	return s
+}
+
+func (s *memShelf) Put(name string, fd int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		s.fds[name] = kept
+	}
+	return err
+}
+
+func (s *memShelf) Remove(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fd, ok := s.fds[name]
+	if !ok {
+		return nil
+	}
+	delete(s.fds, name)
+	return unix.Close(fd)
+}
+
+// files are what systemd would pass to the next process.
+func (s *memShelf) files(t testing.TB) (fs []*os.File) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, kept := range s.fds {
+		fd, err := unix.FcntlInt(uintptr(kept), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs = append(fs, os.NewFile(uintptr(fd), name))
+	}
+	return fs
+}
+
+func (s *memShelf) names() (all []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.fds {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// board opens the machine's GPIO, as one process after another does.
+func board(t testing.TB, shelf *memShelf) *gpio.KernelBoard {
+	t.Helper()
+	opt := gpio.KernelOptions{}
+	if shelf != nil {
+		opt.Shelf, opt.Parked = shelf, shelf.files(t)
+	}
+	b, err := gpio.OpenBoard(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// whole is a pin with all that a line can do.
+type whole interface {
+	Request(gpio.LineConfig) (gpio.Line, error)
+	Info() (gpio.LineInfo, error)
+}
+
+// named requests a line by the name of its pin.
+func named(t testing.TB, name string, cfg gpio.LineConfig) gpio.Line {
+	t.Helper()
+	p, ok := gpioreg.ByName(name).(whole)
+	if !ok {
+		t.Fatalf("%s is %T", name, gpioreg.ByName(name))
+	}
+	line, err := p.Request(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = line.Close() })
+	return line
+}
+
+// edges takes n edges, which must come within 10 s.
+func edges(t testing.TB, line gpio.Line, n int) (es []gpio.Edge) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for len(es) < n {
+		e, err := line.NextEdge(ctx)
+		if err != nil {
+			t.Fatalf("after %d of %d edges: %v", len(es), n, err)
+		}
+		es = append(es, e)
+	}
+	return es
+}
+
+func mono(t testing.TB) int64 {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return ts.Nano()
+}
+
+// pace lets the emulated interrupts through: a second one before the first was
+// handled is no edge (FACTS.md 8, T1).
+func pace() { <-time.After(50 * time.Millisecond) }
+
+func TestBoardEdges(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	sim.Pull(t, 17, false)
+	line := named(t, "GPIO17", gpio.LineConfig{Consumer: "fieldpost:door", Edges: gpio.Both})
+	if !line.Kernel() {
+		t.Error("the kernel does not count")
+	}
+	var times []int64
+	for i := range 6 {
+		times = append(times, mono(t))
+		sim.Pull(t, 17, i%2 == 0)
+		pace()
+	}
+	times = append(times, mono(t))
+	for i, e := range edges(t, line, 6) {
+		if e.Rising != (i%2 == 0) || e.LineSeqno != uint32(i+1) || e.Seqno != uint32(i+1) || e.ByAgent {
+			t.Errorf("edge %d: %+v", i, e)
+		}
+		if e.Mono < times[i] || e.Mono > times[i+1] {
+			t.Errorf("edge %d is stamped %d, and was made between %d and %d", i, e.Mono, times[i], times[i+1])
+		}
+	}
+	if rest := drain(t, line); len(rest) != 0 {
+		t.Errorf("more edges: %+v", rest)
+	}
+	sim.Pull(t, 17, true)
+	if level, err := line.Level(); err != nil || !level {
+		t.Errorf("level %v, %v", level, err)
+	}
+}
+
+func TestBoardActiveLowAndOneEdge(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	sim.Pull(t, 4, true)
+	line := named(t, "P1_7", gpio.LineConfig{Consumer: "fieldpost:test", Edges: gpio.Rising, ActiveLow: true})
+	for _, up := range []bool{false, true, false, true} {
+		sim.Pull(t, 4, up)
+		pace()
+	}
+	es := edges(t, line, 2)
+	if !es[0].Rising || !es[1].Rising || len(drain(t, line)) != 0 {
+		t.Errorf("edges %+v", es)
+	}
+	if level, err := line.Level(); err != nil || level {
+		t.Errorf("level %v, %v", level, err)
+	}
+}
+
+func TestBoardWaitEndsWithItsContext(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	sim.Pull(t, 17, false)
+	line := named(t, "GPIO17", gpio.LineConfig{Edges: gpio.Both})
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if e, err := line.NextEdge(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %+v, %v", e, err)
+		}
+		cancel()
+	}
+	sim.Pull(t, 17, true)
+	edges(t, line, 1)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := line.NextEdge(context.Background())
+		ended <- err
+	}()
+	pace()
+	if err := line.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, unix.EBADF) {
+			t.Errorf("a wait on a closed line gives %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("closing a line does not end its wait")
+	}
+}
+
+func TestBoardDebounce(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	sim.Pull(t, 5, false)
+	line := named(t, "GPIO5", gpio.LineConfig{Edges: gpio.Both, Debounce: 300 * time.Millisecond})
+	last := int64(0)
+	for i := range 11 { // ends up
+		last = mono(t)
+		sim.Pull(t, 5, i%2 == 0)
+		<-time.After(5 * time.Millisecond)
+	}
+	e := edges(t, line, 1)[0]
+	if !e.Rising || e.LineSeqno != 1 || e.Mono < last+int64(300*time.Millisecond) {
+		t.Errorf("edge %+v, the last pulse was at %d", e, last)
+	}
+	<-time.After(400 * time.Millisecond)
+	if rest := drain(t, line); len(rest) != 0 {
+		t.Errorf("more edges: %+v", rest)
+	}
+}
+
+// An output is at its level from the first instant: the line's pull would show
+// the other one.
+func TestBoardOutputLevels(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	for _, c := range []struct {
+		pull bool
+		cfg  gpio.LineConfig
+		want bool // physical
+	}{
+		{true, gpio.LineConfig{Output: true, Initial: gpio.High}, true},
+		{false, gpio.LineConfig{Output: true, Initial: gpio.Low}, false},
+		{true, gpio.LineConfig{Output: true, Initial: gpio.Low, ActiveLow: true}, true},
+		{true, gpio.LineConfig{Output: true, Initial: gpio.Keep}, true},
+		{false, gpio.LineConfig{Output: true, Initial: gpio.Keep}, false},
+		{true, gpio.LineConfig{Output: true, Initial: gpio.Keep, ActiveLow: true}, true},
+	} {
+		sim.Pull(t, 27, c.pull)
+		stop, other := make(chan struct{}), make(chan int)
+		go func() {
+			n := 0
+			for {
+				select {
+				case <-stop:
+					other <- n
+					return
+				default:
+					if sim.Level(t, 27) != c.want {
+						n++
+					}
+				}
+			}
+		}()
+		line := named(t, "GPIO27", c.cfg)
+		level, err := line.Level()
+		if err != nil || level != (c.want != c.cfg.ActiveLow) {
+			t.Errorf("%+v: level %v, %v", c.cfg, level, err)
+		}
+		pace()
+		close(stop)
+		if n := <-other; n != 0 {
+			t.Errorf("%+v: %d times at the other level", c.cfg, n)
+		}
+		before := mono(t)
+		at, err := line.Set(!level)
+		if err != nil || sim.Level(t, 27) == c.want || at < before || at > mono(t) {
+			t.Errorf("%+v: set to %v: %v at %d", c.cfg, !level, err, at)
+		}
+		if err := line.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := sim.Level(t, 27); got != c.pull {
+			t.Errorf("%+v: a released line is at %v, its pull is %v", c.cfg, got, c.pull)
+		}
+	}
+}
+
+func TestBoardBusy(t *testing.T) {
+	bench.OnBoard(t)
+	board(t, nil)
+	named(t, "GPIO22", gpio.LineConfig{Consumer: "fieldpost:lamp", Output: true})
+	for name, holder := range map[string]string{"GPIO22": "fieldpost:lamp", "GPIO18": "hogged"} {
+		p := gpioreg.ByName(name).(whole)
+		_, err := p.Request(gpio.LineConfig{Edges: gpio.Both})
+		var busy *gpio.BusyError
+		if !errors.As(err, &busy) || busy.Holder != holder || busy.Line != name || !errors.Is(err, unix.EBUSY) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info, err := p.Info(); err != nil || info.Consumer != holder {
+			t.Errorf("%s: %+v, %v", name, info, err)
+		}
+	}
+	if _, err := gpioreg.ByName("GPIO9").(whole).Request(gpio.LineConfig{Edges: gpio.Both, Debounce: -1}); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("a config that can't be: %v", err)
+	}
+}
+
+// A stock periph device runs on our lines: a character display, by its six wires.
+func TestBoardPeriphDevice(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, nil)
+	pins := map[string]periph.PinOut{}
+	for _, name := range []string{"GPIO5", "GPIO6", "GPIO13", "GPIO19", "GPIO26", "GPIO21"} {
+		p := gpioreg.ByName(name)
+		if _, ok := p.(whole); !ok || p.Name() != name {
+			t.Fatalf("%s is %T", name, p)
+		}
+		t.Cleanup(func() { _ = p.Halt() })
+		pins[name] = p
+	}
+	data := []periph.PinOut{pins["GPIO5"], pins["GPIO6"], pins["GPIO13"], pins["GPIO19"]}
+	lcd, err := hd44780.New(data, pins["GPIO26"], pins["GPIO21"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range "Ax" {
+		if err := lcd.Print(string(c)); err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for bit, offset := range []int{5, 6, 13, 19} {
+			if sim.Level(t, offset) {
+				got |= 1 << bit
+			}
+		}
+		if got != int(c)&0xf || !sim.Level(t, 26) || sim.Level(t, 21) {
+			t.Errorf("after %q the data wires are at %04b, register select %v, enable %v", c, got, sim.Level(t, 26), sim.Level(t, 21))
+		}
+	}
+	if err := gpioreg.ByName("GPIO5").In(periph.PullUp, periph.BothEdges); err != nil {
+		t.Fatal(err)
+	}
+	if !sim.Level(t, 5) || gpioreg.ByName("GPIO5").Read() != periph.High {
+		t.Error("the pull-up that periph asked for does not pull")
+	}
+	sim.Pull(t, 5, false)
+	if !gpioreg.ByName("GPIO5").WaitForEdge(10 * time.Second) {
+		t.Error("periph sees no edge")
+	}
+}
+
+// watch follows what others see of a line, as gpiomon's gpionotify does.
+func watch(t testing.TB, chip string, offset int) (changes func() []uapi.ChangeType) {
+	t.Helper()
+	fd, err := unix.Open(chip, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := uapi.WatchLineInfoV2(uintptr(fd), &uapi.LineInfoV2{Offset: uint32(offset)}); err != nil {
+		t.Fatal(err)
+	}
+	return func() (all []uapi.ChangeType) {
+		for {
+			c, err := uapi.ReadLineInfoChangedV2(uintptr(fd))
+			if err != nil {
+				return all
+			}
+			all = append(all, c.Type)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package gpio
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/warthog618/go-gpiocdev/uapi"
+	"golang.org/x/sys/unix"
+)
+
+// The kernel's struct gpio_v2_line_event, and how many of them one read takes.
+// Few: what was read and is not stored yet goes with the process.
+const (
+	eventSize = 48
+	readAhead = 16
+)
+
+// cdevLine is a line request of the kernel's character device (Linux's
+// include/uapi/linux/gpio.h, v2).
+type cdevLine struct {
+	chip   *cdevChip
+	offset int
+	name   string
+	id     string
+	cfg    LineConfig
+	file   *os.File // non-blocking; its descriptor is the request
+	log    *slog.Logger
+
+	mu     sync.Mutex // guards level, closed and parked
+	level  bool       // of an output: as it was set
+	closed bool
+	parked string // its name on the shelf; "" where it is not there
+
+	// NextEdge's own:
+	events []byte // what was read and is not given yet
+	buf    [readAhead * eventSize]byte
+}
+
+var _ Line = (*cdevLine)(nil)
+
+// ID names the request.
+func (l *cdevLine) ID() string { return l.id }
+
+// Kernel is true.
+func (l *cdevLine) Kernel() bool { return true }
+
+// wrap gives an errno its line, and says where the line is gone.
+func (l *cdevLine) wrap(verb string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENODEV):
+		return absentError(verb+" "+l.name, err)
+	case errors.Is(err, os.ErrClosed):
+		err = unix.EBADF
+	}
+	return fmt.Errorf("%s %s: %w", verb, l.name, err)
+}
+
+// control runs fn with the descriptor, which stays open meanwhile.
+func (l *cdevLine) control(fn func(fd uintptr) error) error {
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ferr error
+	if err := raw.Control(func(fd uintptr) { ferr = fn(fd) }); err != nil {
+		return err
+	}
+	return ferr
+}
+
+// NextEdge waits for an edge.
+func (l *cdevLine) NextEdge(ctx context.Context) (Edge, error) {
+	for {
+		if e, ok := l.next(); ok {
+			return e, nil
+		}
+		err := l.control(l.fill)
+		if errors.Is(err, unix.EAGAIN) {
+			if err := ctx.Err(); err != nil {
+				return Edge{}, err
+			}
+			err = l.wait(ctx)
+		}
+		if err != nil {
+			return Edge{}, l.wrap("wait for an edge of", err)
+		}
+	}
+}
+
+// fill reads what is queued; unix.EAGAIN where nothing is.
+func (l *cdevLine) fill(fd uintptr) error {
+	n, err := unix.Read(int(fd), l.buf[:])
+	switch {
+	case err != nil:
+		return err
+	case n < eventSize || n%eventSize != 0:
+		return fmt.Errorf("read %d bytes, which is no event: %w", n, unix.EIO)
+	}
+	l.events = l.buf[:n]
+	return nil
+}
+
+// wait waits until something was read or ctx is done.
+func (l *cdevLine) wait(ctx context.Context) error {
+	if err := l.file.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		_ = l.file.SetReadDeadline(time.Unix(1, 0)) // it fails only where the file is closed
+	})
+	defer func() {
+		if !stop() {
+			<-over // or its deadline would end the next wait
+		}
+	}()
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ferr error
+	err = raw.Read(func(fd uintptr) bool {
+		ferr = l.fill(fd)
+		return !errors.Is(ferr, unix.EAGAIN)
+	})
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case err != nil:
+		return err
+	}
+	return ferr
+}
+
+// next gives an edge that was read already.
+func (l *cdevLine) next() (Edge, bool) {
+	if len(l.events) == 0 {
+		return Edge{}, false
+	}
+	b := l.events[:eventSize]
+	l.events = l.events[eventSize:]
+	return Edge{
+		Mono:      int64(binary.NativeEndian.Uint64(b)),
+		Rising:    uapi.LineEventID(binary.NativeEndian.Uint32(b[8:])) == uapi.LineEventRisingEdge,
+		Seqno:     binary.NativeEndian.Uint32(b[16:]),
+		LineSeqno: binary.NativeEndian.Uint32(b[20:]),
+	}, true
+}
+
+// Level is the logical level, after debounce; of an output the one it was set to.
+func (l *cdevLine) Level() (bool, error) {
+	level, err := l.read()
+	if err != nil {
+		return false, l.wrap("read", err)
+	}
+	if l.cfg.Output {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.level, nil
+	}
+	return level, nil
+}
+
+// read asks the kernel for the level.
+func (l *cdevLine) read() (bool, error) {
+	v := uapi.LineValues{Mask: 1}
+	err := l.control(func(fd uintptr) error { return uapi.GetLineValuesV2(fd, &v) })
+	return v.Bits&1 != 0, err
+}
+
+// Set sets an output.
+func (l *cdevLine) Set(level bool) (int64, error) {
+	if !l.cfg.Output {
+		return 0, l.wrap("set", unix.EPERM)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := uapi.LineValues{Mask: 1}
+	if level {
+		v.Bits = 1
+	}
+	if err := l.control(func(fd uintptr) error { return uapi.SetLineValuesV2(fd, v) }); err != nil {
+		return 0, l.wrap("set", err)
+	}
+	l.level = level
+	return kernelMono(), nil
+}
+
+// Close releases the line, also from the shelf.
+func (l *cdevLine) Close() error { return l.end(false) }
+
+// Park closes our descriptor and leaves the one on the shelf.
+func (l *cdevLine) Park() error { return l.end(true) }
+
+func (l *cdevLine) end(keep bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	if keep && l.parked == "" && l.cfg.Park != "" && l.cfg.Output {
+		l.log.Warn("the output's line is released: only systemd's descriptor store could hold it", "line", l.name)
+	}
+	var err error
+	if !keep && l.parked != "" {
+		err = l.chip.board.opt.Shelf.Remove(l.parked)
+	}
+	l.chip.dropped(l)
+	if cerr := l.file.Close(); cerr != nil {
+		err = errors.Join(err, cerr)
+	}
+	return l.wrap("release", err)
+}

@@ -1,0 +1,275 @@
+package gpio
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fieldpost/edge"
+)
+
+// headerLabels are the chips whose line n is GPIOn of the 40-pin header, with
+// the boards they are on (Linux's drivers/pinctrl/bcm/pinctrl-bcm2835.c and
+// drivers/pinctrl/pinctrl-rp1.c).
+var headerLabels = []string{
+	"pinctrl-rp1",     // Pi 5, 500, CM5
+	"pinctrl-bcm2711", // Pi 4, 400, CM4
+	"pinctrl-bcm2835", // Pi Zero to 3
+}
+
+// scanEvery is the least time between two looks for new chips.
+const scanEvery = 5 * time.Second
+
+// KernelOptions say where a machine's lines are.
+type KernelOptions struct {
+	Dev    string     // where gpiochipN are; "" is /dev
+	Shelf  Shelf      // where lines outlive the process; nil: they don't
+	Parked []*os.File // what was on the shelf when the process started, by its names
+	Log    *slog.Logger
+}
+
+// KernelBoard is the machine's own GPIO, through the kernel's character devices
+// (Linux's Documentation/userspace-api/gpio/chardev.rst, uAPI v2). Chips that are
+// missing, or that we may not open, are looked for again when a line of theirs is
+// asked for.
+type KernelBoard struct {
+	opt KernelOptions
+
+	mu      sync.Mutex // guards the rest; taken after a chip's own
+	chips   []*cdevChip
+	refused []error // why a chip that is there can't be opened
+	pins    map[string]*linePin
+	parked  map[lineKey]*parkedLine
+	scanned time.Time
+}
+
+// OpenBoard finds the machine's chips and registers their lines with periph, so
+// that gpioreg.ByName finds them: GPIO17 and P1_11 on the 40-pin header, and
+// every line of another chip as LABEL/OFFSET and by the name that the kernel has
+// for it. It fails only where periph's registry does: a machine with no GPIO, or
+// one that we may not use, is one whose lines are absent, and Missing says why.
+func OpenBoard(opt KernelOptions) (*KernelBoard, error) {
+	if opt.Dev == "" {
+		opt.Dev = "/dev"
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &KernelBoard{opt: opt, pins: map[string]*linePin{}}
+	var twice []*parkedLine
+	b.parked, twice = sortParked(opt.Parked)
+	for _, p := range twice {
+		b.release(p)
+	}
+	fresh := b.scan()
+	if err := register(fresh); err != nil {
+		return nil, fmt.Errorf("register the board's lines: %w", err)
+	}
+	for _, c := range b.chips {
+		opt.Log.Info("GPIO chip", "label", c.label, "path", c.path, "lines", c.lines)
+	}
+	return b, nil
+}
+
+// Close closes the chips. Lines that are held stay held, parked ones that nobody
+// took stay on the shelf.
+func (b *KernelBoard) Close() {
+	b.mu.Lock()
+	chips, parked := b.chips, b.parked
+	b.chips, b.parked = nil, nil
+	b.mu.Unlock()
+	for _, c := range chips {
+		c.close()
+	}
+	for _, p := range parked {
+		_ = p.file.Close() // the shelf has its own
+	}
+}
+
+// scan opens the chips that are not open yet, and gives the pins that are new.
+func (b *KernelBoard) scan() (fresh []*linePin) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.scanned = time.Now()
+	b.refused = nil
+	for _, path := range b.paths() {
+		c, err := openChip(path)
+		if err != nil {
+			b.refused = append(b.refused, err)
+			continue
+		}
+		if b.chip(c.label) != nil {
+			_ = unix.Close(c.fd) // known already, or one of two of that label
+			continue
+		}
+		c.board = b
+		b.chips = append(b.chips, c)
+	}
+	for _, c := range b.chips {
+		for _, p := range c.pins(c == b.header()) {
+			if b.pins[p.name] == nil {
+				b.pins[p.name] = p
+				fresh = append(fresh, p)
+			}
+		}
+	}
+	return fresh
+}
+
+// paths are the character devices, gpiochip2 before gpiochip10.
+func (b *KernelBoard) paths() []string {
+	paths, _ := filepath.Glob(filepath.Join(b.opt.Dev, "gpiochip*")) // the pattern is well-formed
+	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) < len(paths[j]) })
+	return paths
+}
+
+// chip finds an open chip. The caller holds b.mu.
+func (b *KernelBoard) chip(label string) *cdevChip {
+	for _, c := range b.chips {
+		if c.label == label {
+			return c
+		}
+	}
+	return nil
+}
+
+// header is the chip of the 40-pin header: one of a label that we know, else one
+// whose lines have the header's names. The caller holds b.mu.
+func (b *KernelBoard) header() *cdevChip {
+	for _, label := range headerLabels {
+		if c := b.chip(label); c != nil {
+			return c
+		}
+	}
+	for _, c := range b.chips {
+		if slices.Contains(c.names, lineName(4)) && slices.Contains(c.names, lineName(17)) {
+			return c
+		}
+	}
+	return nil
+}
+
+// pins are a chip's lines as periph sees them.
+func (c *cdevChip) pins(header bool) (pins []*linePin) {
+	taken := map[int]bool{}
+	if header {
+		for n := range headerLines {
+			// By name first; a device tree may have other names for some of them, and
+			// on a chip of the header line n is GPIOn whatever it is called.
+			offset := slices.Index(c.names, lineName(n))
+			if offset < 0 && n < c.lines && slices.Contains(headerLabels, c.label) {
+				offset = n
+			}
+			if offset >= 0 {
+				taken[offset] = true
+				pins = append(pins, c.pin(offset, lineName(n)))
+			}
+		}
+	}
+	for offset := range c.names {
+		if !taken[offset] {
+			pins = append(pins, c.pin(offset, fmt.Sprintf("%s/%d", c.label, offset)))
+		}
+	}
+	return pins
+}
+
+// pin is a line under the name that it is registered with, and that of the
+// kernel beside it.
+func (c *cdevChip) pin(offset int, name string) *linePin {
+	p := &linePin{chip: c, offset: offset, name: name}
+	if kernel := c.names[offset]; kernel != name {
+		p.alias = kernel
+	}
+	return p
+}
+
+// Missing says why a line can't be found, and how to mend it. It looks for new
+// chips first: with nil the line is there now.
+func (b *KernelBoard) Missing(pin edge.Pin) error {
+	if b.rescan(); b.has(pin) {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.refused) > 0 {
+		return absentError("find line "+string(pin), cure(b.refused[0]))
+	}
+	if len(b.chips) == 0 {
+		return absentError("find line "+string(pin), fmt.Errorf("this machine has no GPIO: there is no %s/gpiochip*; to try things out, run with --simulate", b.opt.Dev))
+	}
+	var have []string
+	for _, c := range b.chips {
+		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.path, c.label, c.lines))
+	}
+	return absentError("find line "+string(pin), fmt.Errorf("no chip has it; there are %v", have))
+}
+
+// Problem says what keeps us from the header as a whole; nil where nothing does.
+func (b *KernelBoard) Problem() error {
+	b.mu.Lock()
+	found := b.header() != nil
+	b.mu.Unlock()
+	if found {
+		return nil
+	}
+	return b.Missing(edge.Pin(lineName(17)))
+}
+
+// has reports whether periph can find a line of this board.
+func (b *KernelBoard) has(pin edge.Pin) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pins[string(pin)] != nil
+}
+
+// rescan looks for new chips, now and then.
+func (b *KernelBoard) rescan() {
+	b.mu.Lock()
+	early := time.Since(b.scanned) < scanEvery
+	b.mu.Unlock()
+	if early {
+		return
+	}
+	if err := register(b.scan()); err != nil {
+		b.opt.Log.Warn("register the board's lines", "err", err)
+	}
+}
+
+// reopen finds a chip of a label whose old device is gone; nil if there is none.
+func (b *KernelBoard) reopen(label string) *cdevChip {
+	for _, path := range b.paths() {
+		c, err := openChip(path)
+		if err != nil {
+			continue
+		}
+		if c.label == label {
+			return c
+		}
+		_ = unix.Close(c.fd) // another chip's
+	}
+	return nil
+}
+
+// cure says how to get a chip that can't be opened.
+func cure(err error) error {
+	var perr *os.PathError
+	if !errors.As(err, &perr) {
+		return err
+	}
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: %s", err, permission(perr.Path))
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: the unit's DevicePolicy does not allow it: it takes DeviceAllow=char-gpiochip rw", err)
+	}
+	return err
+}
