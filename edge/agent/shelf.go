@@ -17,7 +17,10 @@ const shelfWait = 5 * time.Second
 // shelf is systemd's descriptor store (sd_notify(3): FDSTORE=1). What is in it is
 // passed to the next process of the unit, after a kill, a restart and an upgrade
 // alike.
-type shelf struct{ addr string }
+type shelf struct {
+	addr string        // of the notification socket; "" where systemd does not run us
+	wait time.Duration // for systemd to confirm
+}
 
 // errNoShelf: a process that no systemd unit runs.
 var errNoShelf = errors.New("there is no descriptor store: systemd did not start this process")
@@ -25,7 +28,7 @@ var errNoShelf = errors.New("there is no descriptor store: systemd did not start
 // newShelf gives the store, and what it held when this process started. The
 // environment must not reach another process.
 func newShelf() (*shelf, []*os.File) {
-	return &shelf{os.Getenv("NOTIFY_SOCKET")}, activation.Files(true)
+	return &shelf{os.Getenv("NOTIFY_SOCKET"), shelfWait}, activation.Files(true)
 }
 
 // Put stores a descriptor and waits until systemd has it. Before that a kill
@@ -63,12 +66,12 @@ func (s *shelf) barrier() error {
 	if err != nil {
 		return err
 	}
-	if err := r.SetReadDeadline(time.Now().Add(shelfWait)); err != nil {
+	if err := r.SetReadDeadline(time.Now().Add(s.wait)); err != nil {
 		return err
 	}
 	_, err = r.Read(make([]byte, 1)) // the end of file is the answer
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("systemd did not confirm it within %s", shelfWait)
+		return fmt.Errorf("systemd did not confirm it within %s", s.wait)
 	}
 	return nil
 }
