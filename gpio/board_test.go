@@ -15,7 +15,6 @@ import (
 	"periph.io/x/conn/v3/gpio/gpioreg"
 	"periph.io/x/devices/v3/hd44780"
 
-	"fieldpost/edge"
 	"fieldpost/gpio"
 	bench "fieldpost/gpio/gpiotest"
 )
