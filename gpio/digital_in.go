@@ -208,19 +208,28 @@ func (f *follower) compare(ctx context.Context) error {
 	return nil
 }
 
-// edge tells an edge, and before it what was lost: a hole in line_seqno, or an
-// edge that never reached the queue and shows as the same edge twice.
+// edge tells an edge, and before it what was lost.
 func (f *follower) edge(e Edge) {
-	lost := e.LineSeqno - f.row.LineSeqno - 1 // wraps as the kernel's number does
-	switch {
-	case e.LineSeqno != 0 && lost > 0:
-		f.lose(uint64(lost), f.hole)
-	case e.Rising == f.row.Value:
-		f.lose(1, "repeat")
+	if count, cause := f.missing(e); count > 0 {
+		f.lose(count, cause)
 	}
 	f.hole = "overflow"
 	f.row.LineSeqno = e.LineSeqno
 	f.tell(e.Rising, e.Mono, f.origin(e.LineSeqno, e.ByAgent)...)
+}
+
+// missing is how many edges were lost before this one, and why: a hole in
+// line_seqno, or an edge that never reached the queue and shows as the same edge
+// twice.
+func (f *follower) missing(e Edge) (count uint64, cause string) {
+	lost := int32(e.LineSeqno - f.row.LineSeqno - 1) // wraps as the kernel's number does
+	switch {
+	case e.LineSeqno != 0 && lost > 0:
+		return uint64(lost), f.hole
+	case e.Rising == f.row.Value:
+		return 1, "repeat"
+	}
+	return 0, ""
 }
 
 // lose tells a loss.
