@@ -108,9 +108,13 @@ type whole interface {
 // named requests a line by the name of its pin.
 func named(t testing.TB, name string, cfg gpio.LineConfig) gpio.Line {
 	t.Helper()
-	p, ok := gpioreg.ByName(name).(whole)
+	real := gpioreg.ByName(name)
+	if alias, ok := real.(periph.RealPin); ok {
+		real = alias.Real()
+	}
+	p, ok := real.(whole)
 	if !ok {
-		t.Fatalf("%s is %T", name, gpioreg.ByName(name))
+		t.Fatalf("%s is %T", name, real)
 	}
 	line, err := p.Request(cfg)
 	if err != nil {

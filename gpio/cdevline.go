@@ -57,10 +57,19 @@ func (l *cdevLine) wrap(verb string, err error) error {
 		return nil
 	case errors.Is(err, unix.ENODEV):
 		return absentError(verb+" "+l.name, err)
-	case errors.Is(err, os.ErrClosed):
-		err = unix.EBADF
 	}
 	return fmt.Errorf("%s %s: %w", verb, l.name, err)
+}
+
+// ended gives what went wrong with a line that is closed its errno: the poller's
+// own error for it can't be told from others.
+func (l *cdevLine) ended(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && l.closed {
+		return unix.EBADF
+	}
+	return err
 }
 
 // control runs fn with the descriptor, which stays open meanwhile.
@@ -90,7 +99,7 @@ func (l *cdevLine) NextEdge(ctx context.Context) (Edge, error) {
 			err = l.wait(ctx)
 		}
 		if err != nil {
-			return Edge{}, l.wrap("wait for an edge of", err)
+			return Edge{}, l.wrap("wait for an edge of", l.ended(err))
 		}
 	}
 }
@@ -160,7 +169,7 @@ func (l *cdevLine) next() (Edge, bool) {
 func (l *cdevLine) Level() (bool, error) {
 	level, err := l.read()
 	if err != nil {
-		return false, l.wrap("read", err)
+		return false, l.wrap("read", l.ended(err))
 	}
 	if l.cfg.Output {
 		l.mu.Lock()
@@ -184,6 +193,9 @@ func (l *cdevLine) Set(level bool) (int64, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return 0, l.wrap("set", unix.EBADF)
+	}
 	v := uapi.LineValues{Mask: 1}
 	if level {
 		v.Bits = 1

@@ -71,6 +71,7 @@ func TestBoardAgent(t *testing.T) {
 	load(t, dir, "devices:\n  door: {digital_in: GPIO17}\n  pump: {digital_out: GPIO27}\n  taken: {digital_in: GPIO18}\n")
 	sim.Pull(t, 17, false)
 	cmd := exec.CommandContext(t.Context(), bin, "run", "--config", filepath.Join(dir, "fieldpost.yaml"))
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // FIELDPOST_... would be its config
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second

@@ -40,9 +40,13 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 			opt.Lookup = board.Lookup
 		}
 	default:
-		store, parked := newShelf()
-		a.lines, err = gpio.OpenBoard(gpio.KernelOptions{Shelf: store, Parked: parked, Log: a.log.With("part", "gpio")})
-		if err == nil {
+		lines := gpio.KernelOptions{Log: a.log.With("part", "gpio")}
+		if store, parked := newShelf(); store.addr != "" {
+			lines.Shelf, lines.Parked = store, parked
+		} else {
+			a.log.Info("lines are released when this process ends: systemd did not start it")
+		}
+		if a.lines, err = gpio.OpenBoard(lines); err == nil {
 			opt.Missing = a.lines.Missing
 		}
 	}
