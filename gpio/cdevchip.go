@@ -18,6 +18,7 @@ import (
 type cdevChip struct {
 	board *KernelBoard
 	label string
+	at    string // its path, for the board, whose mutex guards it
 
 	mu    sync.Mutex // guards the rest, and keeps requests apart
 	path  string     // /dev/gpiochipN, as it was opened last
@@ -35,7 +36,7 @@ func openChip(path string) (*cdevChip, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	c := &cdevChip{path: path, fd: fd, held: map[int]*cdevLine{}}
+	c := &cdevChip{at: path, path: path, fd: fd, held: map[int]*cdevLine{}}
 	if err := c.learn(); err != nil {
 		_ = unix.Close(fd) // nothing was written to it
 		return nil, err

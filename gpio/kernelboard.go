@@ -49,6 +49,7 @@ type KernelBoard struct {
 	pins    map[string]*linePin
 	parked  map[lineKey]*parkedLine
 	scanned time.Time
+	twins   map[string]bool // paths of chips whose label another has; told once
 }
 
 // OpenBoard finds the machine's chips and registers their lines with periph, so
@@ -63,7 +64,7 @@ func OpenBoard(opt KernelOptions) (*KernelBoard, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &KernelBoard{opt: opt, pins: map[string]*linePin{}}
+	b := &KernelBoard{opt: opt, pins: map[string]*linePin{}, twins: map[string]bool{}}
 	var twice []*parkedLine
 	b.parked, twice = sortParked(opt.Parked)
 	for _, p := range twice {
@@ -106,8 +107,9 @@ func (b *KernelBoard) scan() (fresh []*linePin) {
 			b.refused = append(b.refused, err)
 			continue
 		}
-		if b.chip(c.label) != nil {
-			_ = unix.Close(c.fd) // known already, or one of two of that label
+		if known := b.chip(c.label); known != nil {
+			_ = unix.Close(c.fd) // nothing was written to it
+			b.twin(known, path)
 			continue
 		}
 		c.board = b
@@ -122,6 +124,16 @@ func (b *KernelBoard) scan() (fresh []*linePin) {
 		}
 	}
 	return fresh
+}
+
+// twin tells of a chip whose label another one has: nothing else would tell their
+// lines apart for good. The caller holds b.mu.
+func (b *KernelBoard) twin(known *cdevChip, path string) {
+	if known.at == path || b.twins[path] {
+		return
+	}
+	b.twins[path] = true
+	b.opt.Log.Warn("a second GPIO chip of the same label is left alone", "label", known.label, "path", path, "first", known.at)
 }
 
 // paths are the character devices, gpiochip2 before gpiochip10.
@@ -252,6 +264,11 @@ func (b *KernelBoard) reopen(label string) *cdevChip {
 			continue
 		}
 		if c.label == label {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if known := b.chip(label); known != nil {
+				known.at = path
+			}
 			return c
 		}
 		_ = unix.Close(c.fd) // another chip's
