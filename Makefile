@@ -20,7 +20,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
-.PHONY: help run build cross setup test test-race e2e fuzz bench prove lint clean
+.PHONY: help run build cross deb setup test test-race test-board test-deb e2e fuzz bench prove lint clean
 
 help: ## says what there is
 	@awk -F': .*## ' '/^[a-z0-9-]+:.* ## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ cross: setup ## static binaries for arm64, arm (GOARM=6) and amd64, each run onc
 	qemu-arm-static -cpu arm1176 bin/fieldpost-linux-armv6 version
 	@ls -l bin/
 
+deb: ## the Debian packages for arm64, armhf (any 32-bit Pi) and amd64, in dist/
+	packaging/deb/build
+
 setup: ## installs what the tests need from Debian, once, and says what
 	@.ci/setup
 
@@ -54,6 +57,13 @@ test: setup ## installs what it needs, then vets and tests everything
 
 test-race: setup ## the packages under the race detector
 	timeout --foreground 1200 go test -race -short -timeout 18m $(PKGS)
+
+test-board: ## the lines of a real kernel, in an emulated arm64 board (QEMU, gpio-sim)
+	packaging/board/test
+
+test-deb: ## the package under systemd: in a container, and in the emulated board
+	packaging/deb/test
+	packaging/board/test-deb
 
 e2e: setup ## the end-to-end runs alone, with what they print
 	timeout --foreground 900 go test -count=1 -timeout 14m -v -run EndToEnd ./cmd/fieldpost-prove
