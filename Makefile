@@ -51,6 +51,7 @@ setup: ## installs what the tests need from Debian, once, and says what
 
 test: setup ## installs what it needs, then vets and tests everything
 	go vet $(PKGS)
+	go -C packaging/deb test ./...
 	@mkdir -p bin
 	PROVE_REPORT=$(CURDIR)/bin/end-to-end.txt timeout --foreground 900 go test -timeout 14m $(PKGS)
 	@cat bin/end-to-end.txt 2>/dev/null || true
