@@ -17,8 +17,8 @@ func (v version) upstream() string {
 
 var (
 	legal     = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~]*-[0-9][0-9A-Za-z.+~]*$`)
-	described = regexp.MustCompile(`^([0-9][0-9A-Za-z.]*?)(?:-([A-Za-z][0-9A-Za-z.]*))?(?:-([0-9]+)-g([0-9a-f]{4,}))?(-dirty)?$`)
-	bareHash  = regexp.MustCompile(`^([0-9a-f]{7,40})(-dirty)?$`)
+	described = regexp.MustCompile(`^([0-9][0-9A-Za-z.]*?)(?:-([A-Za-z][0-9A-Za-z.]*))?(?:-([0-9]+)-g([0-9a-f]{4,}))?$`)
+	bareHash  = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
 )
 
 // debianVersion makes a Debian version of what git describe says, so that later
@@ -32,29 +32,29 @@ var (
 //
 // A Debian version stays as it is.
 func debianVersion(text string) (version, error) {
-	s := strings.TrimPrefix(text, "v")
-	if m := bareHash.FindStringSubmatch(s); m != nil && strings.ContainsAny(s, "abcdef") {
-		return version("0.0.0+git0." + m[1] + dirty(m[2], ".") + "-1"), nil
-	}
-	if m := described.FindStringSubmatch(s); m != nil {
-		out := m[1]
+	s, dirty := strings.CutSuffix(strings.TrimPrefix(text, "v"), "-dirty")
+	out := ""
+	switch m := described.FindStringSubmatch(s); {
+	case bareHash.MatchString(s) && strings.ContainsAny(s, "abcdef"):
+		out = "0.0.0+git0." + s
+	case m != nil:
+		out = m[1]
 		if m[2] != "" {
 			out += "~" + m[2]
 		}
 		if m[3] != "" {
-			return version(out + "+git" + m[3] + "." + m[4] + dirty(m[5], ".") + "-1"), nil
+			out += "+git" + m[3] + "." + m[4]
 		}
-		return version(out + dirty(m[5], "+") + "-1"), nil
-	}
-	if legal.MatchString(s) {
+	case legal.MatchString(s) && !dirty:
 		return version(s), nil
+	default:
+		return "", fmt.Errorf("make a version of %q: write it like v1.2.0, or as a Debian version like 1.2.0-1", text)
 	}
-	return "", fmt.Errorf("make a version of %q: write it like v1.2.0, or as a Debian version like 1.2.0-1", text)
-}
-
-func dirty(mark, before string) string {
-	if mark == "" {
-		return ""
+	switch {
+	case dirty && strings.Contains(out, "+"):
+		out += ".dirty"
+	case dirty:
+		out += "+dirty"
 	}
-	return before + "dirty"
+	return version(out + "-1"), nil
 }
