@@ -6,6 +6,7 @@ func Drivers() []Driver {
 		digitalInDriver(),
 		digitalOutDriver(),
 		counterDriver(),
+		buttonDriver(),
 		cpuDriver(),
 		simDriver(),
 	}

@@ -3,6 +3,7 @@ package gpio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"sync"
 	"time"
@@ -154,6 +155,23 @@ func (o *Outlet) store(state any, q *queued) {
 	}
 	o.stored = b
 	q.rows = append(q.rows, queue.Row{Table: stateTable, Key: o.key(), Value: b})
+}
+
+// Keep stores a device's state where there is nothing to tell. It does not wait
+// for the flush; it fails where the store can't take it now. Who reports through
+// the outlet from several goroutines stores with the reports alone: those keep
+// the order.
+func (o *Outlet) Keep(state any) error {
+	var q queued
+	o.mu.Lock()
+	o.store(state, &q)
+	o.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // what waits for its flush is stored though nobody waits
+	if err := o.pump.Commit(ctx, q.rows...); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // Flush emits what was queued, in order. It never blocks on a disk.

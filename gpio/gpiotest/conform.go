@@ -59,7 +59,9 @@ func runs(t *testing.T, spec fgpio.Spec) {
 	s := b.Source(t, spec)
 	for round := range 2 {
 		stop := Start(t, s)
-		Pass(2 * time.Minute)
+		Pass(time.Minute)
+		touch(t, b, s, spec.Name)
+		Pass(time.Minute)
 		if d, _ := s.Device(spec.Name); d.Status != "ok" || d.Error != "" || len(d.Value) == 0 {
 			t.Errorf("round %d: %+v", round, d)
 		}
@@ -79,6 +81,26 @@ func runs(t *testing.T, spec fgpio.Spec) {
 		if ev.Name != spec.Name || ev.From != "device:"+spec.Name || ev.Mono == 0 {
 			t.Errorf("event %+v", ev)
 		}
+	}
+}
+
+// touch moves the device's inputs to and fro, once each: some have nothing to
+// report before something happens.
+func touch(t *testing.T, b *Bench, s *fgpio.Source, device string) {
+	t.Helper()
+	d, _ := s.Device(device)
+	for _, pin := range d.Pins {
+		level, err := b.Board.Level(edge.Pin(pin))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, to := range []bool{!level, level} {
+			if b.Board.Drive(edge.Pin(pin), to) != nil {
+				break // an output
+			}
+			Pass(100 * time.Millisecond)
+		}
+		_ = b.Board.Undrive(edge.Pin(pin))
 	}
 }
 
