@@ -44,7 +44,7 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 		if store, parked := newShelf(); store.addr != "" {
 			lines.Shelf, lines.Parked = store, parked
 		} else {
-			a.log.Info("lines are released when this process ends: systemd did not start it")
+			a.log.Debug("lines are released when this process ends: systemd did not start it")
 		}
 		if a.lines, err = gpio.OpenBoard(lines); err == nil {
 			opt.Missing = a.lines.Missing
