@@ -121,7 +121,7 @@ func (p *presser) keep() {
 // the same request, whose queue has all that happened since.
 func (p *presser) begin() error {
 	var old buttonRow
-	had := p.out.Stored(&old)
+	_ = p.out.Stored(&old) // where there is none it is the zero one
 	level, err := p.line.Level()
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (p *presser) begin() error {
 		p.out.Show(quote(old.Gesture), "", "")
 	}
 	p.boot, p.gesture, p.hole = p.clock.Stamp().Boot, old.Gesture, "overflow"
-	if had && old.Request != "" && old.Request == p.line.ID() {
+	if old.Request != "" && old.Request == p.line.ID() {
 		p.row, p.presses, p.kept = old.inputRow, old.presses, old
 		if len(waiting) < MaxBuffer {
 			p.hole = "restart" // the process before had read it, and was gone before it was stored
@@ -183,7 +183,7 @@ func (p *presser) follow(ctx context.Context) error {
 // and no longer than until time alone decides.
 func (p *presser) next(ctx context.Context, settled bool) (Edge, error) {
 	wait := time.Duration(math.MaxInt64)
-	if !settled && p.line.Kernel() {
+	if !settled {
 		wait = settleAfter
 	}
 	if at, ok := p.due(); ok {

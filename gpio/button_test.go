@@ -1,6 +1,7 @@
 package gpio_test
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -11,9 +12,9 @@ import (
 	periph "periph.io/x/conn/v3/gpio"
 
 	"fieldpost/edge"
-	"fieldpost/edge/edgetest"
 	"fieldpost/gpio"
 	bench "fieldpost/gpio/gpiotest"
+	"fieldpost/queue"
 )
 
 const bell = "bell: {button: GPIO23}"
@@ -30,8 +31,9 @@ type finger struct {
 // run goes through a script: down100 and up100 hold the button for 100 ms and
 // leave it alone for as long, jitter chatters for 15 ms and is down then, drop1
 // and swallow1 lose the next edge in and above the kernel's queue, stop and start
-// are the agent's, kill stops it without what it wanted to store, unplug takes
-// the line away and brings it back, reboot is another boot.
+// are the agent's, between kill and killed it stores nothing more before it ends,
+// full and room are the disk's, unplug takes the line away and brings it back,
+// reboot is another boot.
 func (f *finger) run(script string) {
 	f.Helper()
 	for _, word := range strings.Fields(script) {
@@ -66,6 +68,10 @@ func (f *finger) run(script string) {
 		case "unplug":
 			f.bench.Board.Unplug()
 			f.bench.Board.Plug()
+		case "full":
+			f.bench.Pump.Fail(errors.New("disk full"))
+		case "room":
+			f.bench.Pump.Fail(nil)
 		case "reboot":
 			f.bench.Clock.Reboot()
 		case "wait":
@@ -151,57 +157,6 @@ func TestButtonWithout(t *testing.T) {
 	}
 }
 
-// TestButtonOverARestart: the line is parked, the kernel's queue and stamps and
-// the row say what was done.
-func TestButtonOverARestart(t *testing.T) {
-	for _, c := range []struct {
-		name, script string
-		want         []string
-	}{
-		{"nothing", "stop start", nil},
-		{"in mid-press", "down100 stop wait100 start wait100 up1000", []string{press("0.3")}},
-		{"in mid-press, let go of meanwhile, read late", "down100 stop wait100 up5000 start", []string{press("0.2")}},
-		{"pressed meanwhile", "stop down100 up5000 start", []string{press("0.1")}},
-		{"pressed twice meanwhile", "stop down100 up1000 down100 up1000 start", []string{press("0.1"), press("0.1")}},
-		{"double meanwhile", "stop down100 up100 down100 up100 start", []string{double}},
-		{"double, a half each", "down100 up100 stop wait50 down100 up100 start", []string{double}},
-		{"double, the second while it starts", "down100 up100 stop down50 start wait50 up1000", []string{double}},
-		{"the window is open at the stop, and nothing comes", "down100 up100 stop wait5000 start", []string{press("0.1")}},
-		{"the window is open at the stop, and a press comes after it", "down100 up100 stop wait1000 down100 up100 start", []string{press("0.1"), press("0.1")}},
-		{"long, held all the time", "down100 stop wait5000 start wait1000 up1000", []string{long, release("6.1")}},
-		{"long meanwhile", "stop down2000 up1000 start", []string{long, release("2")}},
-		{"long before, let go of meanwhile", "down1000 stop wait1000 up3000 start", []string{long, release("2")}},
-		{"two restarts in one press", "down100 stop start wait100 stop start wait100 up1000", []string{press("0.3")}},
-		{"killed in mid-press, after it was stored", "down100 kill killed wait100 start up1000", []string{press("0.2")}},
-		{"killed before the press was stored", "kill down100 killed start wait100 up1000", []string{lost(1, "restart")}},
-		{"killed before the press was stored, let go of meanwhile", "kill down100 killed up100 start wait2000", []string{lost(1, "restart")}},
-		{"killed before a whole press was stored", "kill down100 up100 killed start wait1000 down100 up1000", []string{lost(2, "restart"), press("0.1")}},
-	} {
-		t.Run(c.name, func(t *testing.T) { at(t, bell, "start wait1000 "+c.script, c.want...) })
-	}
-}
-
-// TestButtonOnAnotherRequest: nobody knows what happened in between.
-func TestButtonOnAnotherRequest(t *testing.T) {
-	for _, c := range []struct {
-		name, script string
-		want         []string
-	}{
-		{"nothing was going on", "stop unplug start", nil},
-		{"the window was open", "down100 up100 stop unplug wait5000 start", []string{press("0.1")}},
-		{"the window was open before the boot", "down100 up100 stop unplug reboot wait5000 start", []string{lost(1, "restart")}},
-		{"a press, let go of", "down100 stop unplug up1000 start", []string{lost(1, "restart")}},
-		{"a press, held still", "down100 stop unplug wait5000 start wait5000 up1000", []string{lost(1, "restart")}},
-		{"the second of two", "down100 up100 down100 stop unplug up1000 start", []string{press("0.1"), lost(1, "restart")}},
-		{"the second of two before the boot", "down100 up100 down100 stop unplug reboot up1000 start", []string{lost(2, "restart")}},
-		{"long, let go of", "down1000 stop unplug up1000 start", []string{long, releasedNow}},
-		{"long, held still", "down1000 stop unplug reboot wait5000 start wait1000 up1000", []string{long, released}},
-		{"in mid-press the chip goes", "down100 unplug wait5000 up1000 down100 up1000", []string{lost(1, "restart"), press("0.1")}},
-	} {
-		t.Run(c.name, func(t *testing.T) { at(t, bell, "start wait1000 "+c.script, c.want...) })
-	}
-}
-
 func TestButtonTellsLosses(t *testing.T) {
 	for _, c := range []struct {
 		name, script string
@@ -224,50 +179,6 @@ func TestButtonTellsLosses(t *testing.T) {
 			[]string{lost(600, "restart"), press("0.1"), press("0.1")}},
 	} {
 		t.Run(c.name, func(t *testing.T) { at(t, bell, "start wait1000 "+c.script, c.want...) })
-	}
-}
-
-// TestButtonOnTheRealPump keeps half of a double in the real store, without an
-// event, and without being stopped first.
-func TestButtonOnTheRealPump(t *testing.T) {
-	dir, board := t.TempDir(), edgetest.NewBoard("boot-1")
-	sim := gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono})
-	open := func() (*edgetest.Rig, *gpio.Source, func() time.Duration) {
-		rig := edgetest.OpenRig(t, dir, board)
-		s, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "button", "bell: {button: GPIO23, debounce: 0s, long: 1h, double: 1h}")},
-			Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: sim.Lookup})
-		if err != nil {
-			t.Fatal(err)
-		}
-		stop := bench.Start(t, s)
-		poll(t, "button that is ok", func() bool { d, _ := s.Device("bell"); return d.Status == "ok" })
-		return rig, s, stop
-	}
-	at := time.Hour
-	click := func() {
-		for _, level := range []bool{false, true} {
-			at += time.Second
-			board.SetMono(at)
-			if err := sim.Drive("GPIO23", level); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	rig, _, stop := open()
-	click()
-	poll(t, "row with the first press", func() bool {
-		row, _ := rig.Store.Get("outputs", "button/bell")
-		return strings.Contains(string(row), `"first":{"down":`)
-	})
-	stop()
-	rig.Stop()
-	rig, s, stop := open()
-	defer stop()
-	click()
-	poll(t, "double", func() bool { d, _ := s.Device("bell"); return string(d.Value) == `"double"` && d.Event != "" })
-	page, err := rig.Log.Read(edge.Query{Limit: 100, Names: []string{"bell"}})
-	if err != nil || len(page.Events) != 1 {
-		t.Errorf("%d events, %v", len(page.Events), err)
 	}
 }
 
@@ -313,11 +224,76 @@ func TestButtonStamps(t *testing.T) {
 		if string(d.Value) != `"release"` || d.Since == nil || time.Since(*d.Since) != 280*time.Millisecond {
 			t.Errorf("status %+v", d)
 		}
-		f.run("stop wait60000 start")
+		f.run("stop wait60000 start stop start")
 		if d, _ = f.src.Device("bell"); string(d.Value) != `"press"` || d.Status != "ok" || d.Pins[0] != "GPIO23" {
 			t.Errorf("status after a restart %+v", d)
 		}
 		f.halt()
+	})
+}
+
+// hungPump is a pump whose disk answers nobody.
+type hungPump struct{ *bench.Pump }
+
+func (hungPump) Commit(ctx context.Context, _ ...queue.Row) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestButtonDoesNotWaitForTheDisk: what is stored without an event holds up none.
+func TestButtonDoesNotWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		s, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "button", bell)}, Pump: hungPump{b.Pump}, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := bench.Start(t, s)
+		bench.Pass(time.Second)
+		drive(t, b, "GPIO23", false)
+		bench.Pass(time.Second)
+		expect(t, b, "bell", long)
+		if took := stop(); took > time.Second {
+			t.Errorf("it took %s to stop", took)
+		}
+	})
+}
+
+// hastyPin is a pin that somebody presses as soon as its line was requested.
+type hastyPin struct {
+	periph.PinIO
+	touch func()
+}
+
+func (p hastyPin) Request(cfg gpio.LineConfig) (gpio.Line, error) {
+	line, err := p.PinIO.(interface {
+		Request(gpio.LineConfig) (gpio.Line, error)
+	}).Request(cfg)
+	p.touch()
+	return line, err
+}
+
+// TestButtonPressedAtTheStart: the first edge is before the first look at the
+// level, and says what that was before it.
+func TestButtonPressedAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		touch := func() {
+			drive(t, b, "GPIO23", false)
+			bench.Pass(100 * time.Millisecond)
+		}
+		opt := gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "button", bell)}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock,
+			Lookup: func(name string) periph.PinIO { return hastyPin{b.Board.Lookup(name), touch} }}
+		s, err := gpio.NewSource(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := bench.Start(t, s)
+		defer stop()
+		bench.Pass(time.Second)
+		drive(t, b, "GPIO23", true)
+		bench.Pass(time.Second)
+		expect(t, b, "bell", long, release("1"))
 	})
 }
 
@@ -347,6 +323,9 @@ func TestButtonOnAForeignPin(t *testing.T) {
 		expect(t, b, "bell", `change {"value":"long","stamp":"agent"}`)
 		hold(true, 2*time.Second)
 		expect(t, b, "bell", `change {"value":"release","held":2,"stamp":"agent"}`)
+		hold(false, 850*time.Millisecond) // so that the long falls due while it is debounced, which begins anew
+		hold(true, 2*time.Second)
+		expect(t, b, "bell", `change {"value":"long","stamp":"agent"}`, `change {"value":"release","held":0.9,"stamp":"agent"}`)
 		stop()
 		if d, _ := s.Device("bell"); d.Lost != 0 {
 			t.Errorf("lost %d", d.Lost)
