@@ -102,3 +102,18 @@ func TestKernelConfig(t *testing.T) {
 		}
 	}
 }
+
+// What systemd passes may be anything: a name that is read is one that we write.
+func FuzzParkedName(f *testing.F) {
+	f.Add(parkedName{true, "pinctrl-bcm2711", 22, "a1b2c3d4", "00000000", "deadbeef"}.String())
+	f.Add("gpio.in.chip.-1.a.b.c")
+	f.Fuzz(func(t *testing.T, text string) {
+		n, ok := parseParkedName(text)
+		if !ok {
+			return
+		}
+		if again, ok := parseParkedName(n.String()); !ok || again != n || n.offset < 0 {
+			t.Errorf("%q is read as %+v, and that as %+v, %v", text, n, again, ok)
+		}
+	})
+}
