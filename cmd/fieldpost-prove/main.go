@@ -23,6 +23,7 @@ func verbs() []verb {
 	return []verb{
 		{"e2e", "the end-to-end runs with faults; fails where an event is lost", runE2E},
 		{"bench", "the numbers beside the peers'", runBench},
+		{"board", "the package on the emulated board; packaging/board/test-deb runs it there", runBoard},
 	}
 }
 
