@@ -166,6 +166,33 @@ func TestJudgePump(t *testing.T) {
 	}
 }
 
+func TestJudgeStops(t *testing.T) {
+	stopped := func(at int64, value bool, why string) lineEvent {
+		e := lineEvent{Kind: "change", Mono: at}
+		e.Data.Value, e.Data.Why = value, why
+		return e
+	}
+	stop := span{what: "stop", from: 10, to: 20, falls: true, graceful: true}
+	kill := span{what: "kill", from: 30, to: 40, falls: true}
+	for _, c := range []struct {
+		events []lineEvent
+		spans  []span
+		ok     bool
+	}{
+		{[]lineEvent{stopped(12, false, "stop")}, []span{stop, kill, {what: "on", to: 50}}, true},
+		{nil, []span{stop}, false},
+		{[]lineEvent{stopped(12, false, "")}, []span{stop}, false},
+		{[]lineEvent{stopped(12, true, "stop")}, []span{stop}, false},
+		{[]lineEvent{stopped(25, false, "stop")}, []span{stop}, false},
+		{[]lineEvent{stopped(12, false, "stop"), stopped(13, false, "stop")}, []span{stop}, false},
+		{[]lineEvent{stopped(33, false, "stop")}, []span{kill}, false},
+	} {
+		if got := judgeStops(c.events, c.spans); (len(got) == 0) != c.ok {
+			t.Errorf("%+v: %v", c.events, got)
+		}
+	}
+}
+
 func TestMissingOf(t *testing.T) {
 	_, es := boardRun(3)
 	got := missingOf(es, map[string]bool{"e-10": true, "e-14": true})

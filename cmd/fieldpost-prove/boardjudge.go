@@ -28,6 +28,7 @@ type lineEvent struct {
 		LineSeqno uint32 `json:"line_seqno"`
 		Count     uint64
 		Cause     string
+		Why       string
 	}
 }
 
@@ -174,6 +175,7 @@ type span struct {
 	from, to int64
 	falls    bool // from on to off, once; else it is level throughout
 	level    bool
+	graceful bool // where it falls: the agent was asked to end
 }
 
 // judgePump compares the samples with the spans.
@@ -198,6 +200,31 @@ func judgePump(samples []sample, spans []span) (faults []string) {
 		}
 		if s.falls && !low {
 			faults = append(faults, s.what+": the pump never went off")
+		}
+	}
+	return faults
+}
+
+// judgeStops sees that the agent itself drove the pump to its safe level at each
+// stop that gave it the time: sysfs alone can't tell that from a line that is let
+// go of and falls.
+func judgeStops(events []lineEvent, spans []span) (faults []string) {
+	for _, s := range spans {
+		if !s.falls {
+			continue
+		}
+		drives := 0
+		for _, e := range events {
+			if e.Kind == "change" && e.Data.Why == "stop" && !e.Data.Value && e.Mono >= s.from && e.Mono <= s.to {
+				drives++
+			}
+		}
+		want := 0
+		if s.graceful {
+			want = 1
+		}
+		if drives != want {
+			faults = append(faults, fmt.Sprintf("%s: the agent drove the pump off %d times, not %d", s.what, drives, want))
 		}
 	}
 	return faults

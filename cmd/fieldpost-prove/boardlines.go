@@ -12,23 +12,44 @@ import (
 
 // boardFault is something that befalls the agent while its lines change.
 type boardFault struct {
-	name string
-	do   func(context.Context) error
-	ends bool // the agent is another one after it
+	name     string
+	do       func(context.Context) error
+	ends     bool // the agent is another one after it
+	graceful bool // and was asked to end
 }
 
 // boardFaults are three kills, two restarts, an upgrade, and a new systemd.
 func (b *board) boardFaults() []boardFault {
 	restart := replaceAgent("systemctl", "restart", boardUnit)
 	return []boardFault{
-		{"kill -9", killAgent, true},
-		{"restart", restart, true},
-		{"second kill -9", killAgent, true},
-		{"upgrade", replaceAgent("dpkg", "-i", filepath.Join(b.share, "two.deb")), true},
-		{"daemon-reexec", reexecManager, false},
-		{"third kill -9", killAgent, true},
-		{"second restart", restart, true},
+		{"kill -9", killAgent, true, false},
+		{"restart", restart, true, true},
+		{"second kill -9", killAgent, true, false},
+		{"upgrade", b.upgrade, true, true},
+		{"daemon-reexec", reexecManager, false, false},
+		{"third kill -9", killAgent, true, false},
+		{"second restart", restart, true, true},
 	}
+}
+
+// upgrade installs the higher version, whose binary has to run then.
+func (b *board) upgrade(ctx context.Context) error {
+	if err := replaceAgent("dpkg", "-i", filepath.Join(b.share, "two.deb"))(ctx); err != nil {
+		return err
+	}
+	version, err := command(ctx, "dpkg-query", "-W", "-f", "${Version}", "fieldpost")
+	if err != nil {
+		return err
+	}
+	var status struct{ Agent struct{ Version string } }
+	if err := apiGet(ctx, "/v1/status", &status); err != nil {
+		return err
+	}
+	upstream, _, _ := strings.Cut(version, "-")
+	if status.Agent.Version != upstream || !strings.Contains(version, "board2") {
+		return fmt.Errorf("package %s is installed, and %s runs", version, status.Agent.Version)
+	}
+	return nil
 }
 
 const (
@@ -65,6 +86,8 @@ func (b *board) lines(ctx context.Context) error {
 	b.report("the lamp was on in every sample", errors.Join(faults(judgeLamp(w.sampler.samples)), atLeast(len(w.sampler.samples), 500, "samples")),
 		fmt.Sprintf("%d samples of sysfs, one each %v", len(w.sampler.samples), sampleTime))
 	b.report("the pump went to its safe level at each stop, was at its boot level after it, and on in between", faults(judgePump(w.sampler.samples, w.spans)))
+	pumped, err := storedEvents(ctx, "pump")
+	b.report("the agent drove it there itself at each restart and upgrade, and at no kill", errors.Join(err, faults(judgeStops(pumped, w.spans))))
 	b.judgeDoor(ctx, &w.toggler)
 	b.report("the flow meter counted each pulse through all of it", b.flowIs(ctx, w.toggler.pulses), fmt.Sprintf("%d pulses", w.toggler.pulses))
 	return b.watchControl(ctx, watch)
@@ -113,7 +136,7 @@ func (b *board) watch(ctx context.Context) (w *watched, err error) {
 		}
 		w.spans = append(w.spans,
 			span{what: "on before the " + f.name, from: since, to: before, level: true},
-			span{what: "through the " + f.name, from: before, to: ready, falls: true},
+			span{what: "through the " + f.name, from: before, to: ready, falls: true, graceful: f.graceful},
 			span{what: "after the " + f.name, from: ready, to: mono()})
 		if err := switchOn(ctx, "pump"); err != nil {
 			return w, fmt.Errorf("%s: %w", f.name, err)

@@ -204,8 +204,12 @@ func (b *board) denied(ctx context.Context) error {
 			_, err = command(ctx, args[0], args[1:]...)
 		}
 	}
+	var chips []string
 	if err == nil {
-		err = errors.Join(os.Chown(b.chip.dev, 0, 0), os.Chmod(b.chip.dev, 0o600))
+		chips, err = filepath.Glob("/dev/gpiochip*")
+	}
+	for _, chip := range chips {
+		err = errors.Join(err, os.Chown(chip, 0, 0), os.Chmod(chip, 0o600))
 	}
 	if err == nil {
 		_, err = command(ctx, "systemctl", "start", boardUnit)
@@ -218,7 +222,7 @@ func (b *board) denied(ctx context.Context) error {
 	}
 	for _, verb := range []string{"devices", "status"} {
 		out, _ := command(ctx, "fieldpost", verb) // it fails where there is a problem to tell
-		b.report("fieldpost "+verb+" says what is missing and how to mend it", says(out, b.chip.dev, "root:root", "0600", "groupadd -f gpio", "usermod -aG gpio fieldpost", "udevadm trigger"))
+		b.report("fieldpost "+verb+" says what is missing and how to mend it", says(out, chips[0], "root:root", "0600", "groupadd -f gpio", "usermod -aG gpio fieldpost", "udevadm trigger"))
 	}
 	err = os.WriteFile(boardRule, rule, 0o644)
 	for _, args := range [][]string{{"groupadd", "-f", "gpio"}, {"usermod", "-aG", "gpio", "fieldpost"}, {"udevadm", "control", "--reload"},
