@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/warthog618/go-gpiocdev/uapi"
 	"golang.org/x/sys/unix"
 	periph "periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpioreg"
@@ -22,18 +21,23 @@ import (
 // The tests of this file and the next run on a real kernel's lines, in the
 // emulated board (make test-board).
 
-// memShelf is a shelf in this process, as systemd's is in another.
+// memShelf is a shelf in this process, as systemd's is in another. It closes what
+// is removed a moment later, as systemd may.
 type memShelf struct {
-	mu  sync.Mutex
-	fds map[string]int
+	mu     sync.Mutex
+	fds    map[string]int
+	closes sync.WaitGroup
 }
+
+const shelfLate = 20 * time.Millisecond
 
 func newShelf(t testing.TB) *memShelf {
 	s := &memShelf{fds: map[string]int{}}
 	t.Cleanup(func() {
-		for name := range s.fds {
+		for _, name := range s.names() {
 			_ = s.Remove(name)
 		}
+		s.closes.Wait()
 	})
 	return s
 }
@@ -56,7 +60,11 @@ func (s *memShelf) Remove(name string) error {
 		return nil
 	}
 	delete(s.fds, name)
-	return unix.Close(fd)
+	s.closes.Go(func() {
+		<-time.After(shelfLate)
+		_ = unix.Close(fd)
+	})
+	return nil
 }
 
 // files are what systemd would pass to the next process.
@@ -256,63 +264,6 @@ func TestBoardDebounce(t *testing.T) {
 	}
 }
 
-// An output is at its level from the first instant: the line's pull would show
-// the other one.
-func TestBoardOutputLevels(t *testing.T) {
-	sim := bench.OnBoard(t)
-	board(t, nil)
-	for _, c := range []struct {
-		pull bool
-		cfg  gpio.LineConfig
-		want bool // physical
-	}{
-		{true, gpio.LineConfig{Output: true, Initial: gpio.High}, true},
-		{false, gpio.LineConfig{Output: true, Initial: gpio.Low}, false},
-		{true, gpio.LineConfig{Output: true, Initial: gpio.Low, ActiveLow: true}, true},
-		{true, gpio.LineConfig{Output: true, Initial: gpio.Keep}, true},
-		{false, gpio.LineConfig{Output: true, Initial: gpio.Keep}, false},
-		{true, gpio.LineConfig{Output: true, Initial: gpio.Keep, ActiveLow: true}, true},
-	} {
-		sim.Pull(t, 27, c.pull)
-		stop, other := make(chan struct{}), make(chan int)
-		go func() {
-			n := 0
-			for {
-				select {
-				case <-stop:
-					other <- n
-					return
-				default:
-					if sim.Level(t, 27) != c.want {
-						n++
-					}
-				}
-			}
-		}()
-		line := named(t, "GPIO27", c.cfg)
-		level, err := line.Level()
-		if err != nil || level != (c.want != c.cfg.ActiveLow) {
-			t.Errorf("%+v: level %v, %v", c.cfg, level, err)
-		}
-		pace()
-		close(stop)
-		if n := <-other; n != 0 {
-			t.Errorf("%+v: %d times at the other level", c.cfg, n)
-		}
-		before := mono(t)
-		at, err := line.Set(!level)
-		if err != nil || sim.Level(t, 27) == c.want || at < before || at > mono(t) {
-			t.Errorf("%+v: set to %v: %v at %d", c.cfg, !level, err, at)
-		}
-		if err := line.Close(); err != nil {
-			t.Error(err)
-		}
-		if got := sim.Level(t, 27); got != c.pull {
-			t.Errorf("%+v: a released line is at %v, its pull is %v", c.cfg, got, c.pull)
-		}
-	}
-}
-
 func TestBoardBusy(t *testing.T) {
 	bench.OnBoard(t)
 	board(t, nil)
@@ -374,27 +325,5 @@ func TestBoardPeriphDevice(t *testing.T) {
 	sim.Pull(t, 5, false)
 	if !gpioreg.ByName("GPIO5").WaitForEdge(10 * time.Second) {
 		t.Error("periph sees no edge")
-	}
-}
-
-// watch follows what others see of a line, as gpiomon's gpionotify does.
-func watch(t testing.TB, chip string, offset int) (changes func() []uapi.ChangeType) {
-	t.Helper()
-	fd, err := unix.Open(chip, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := uapi.WatchLineInfoV2(uintptr(fd), &uapi.LineInfoV2{Offset: uint32(offset)}); err != nil {
-		t.Fatal(err)
-	}
-	return func() (all []uapi.ChangeType) {
-		for {
-			c, err := uapi.ReadLineInfoChangedV2(uintptr(fd))
-			if err != nil {
-				return all
-			}
-			all = append(all, c.Type)
-		}
 	}
 }

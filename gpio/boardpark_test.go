@@ -2,12 +2,10 @@ package gpio_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/warthog618/go-gpiocdev/uapi"
 	"periph.io/x/conn/v3/gpio/gpioreg"
 
 	"fieldpost/edge"
@@ -90,49 +88,41 @@ func TestBoardInputOutlivesItsProcess(t *testing.T) {
 	}
 }
 
-// An output on the shelf never moves, whatever the next process asks for.
-func TestBoardOutputOutlivesItsProcess(t *testing.T) {
+// A line that its device let go of, as it does after a fault, is there for the
+// device's next try, with all that came meanwhile.
+func TestBoardParkedInTheProcess(t *testing.T) {
+	sim := bench.OnBoard(t)
+	board(t, newShelf(t))
+	sim.Pull(t, 17, false)
+	cfg := gpio.LineConfig{Consumer: "fieldpost:door", Park: "digital_in/door", Edges: gpio.Both}
+	line := named(t, "GPIO17", cfg)
+	id := line.ID()
+	if err := line.Park(); err != nil {
+		t.Fatal(err)
+	}
+	sim.Pull(t, 17, true)
+	line = named(t, "GPIO17", cfg)
+	if e := edges(t, line, 1)[0]; line.ID() != id || e.LineSeqno != 1 {
+		t.Errorf("request %s, before %s; edge %+v", line.ID(), id, e)
+	}
+}
+
+// What waits in the queue has the polarity that it was requested with, so another
+// polarity is another request. The shelf is late to let go of the old one.
+func TestBoardPolarityIsAnotherRequest(t *testing.T) {
 	sim := bench.OnBoard(t)
 	shelf := newShelf(t)
 	b := board(t, shelf)
-	sim.Pull(t, 22, false)
-	cfg := gpio.LineConfig{Consumer: "fieldpost:lamp", Park: "digital_out/lamp", Output: true, Initial: gpio.High}
-	line := named(t, "GPIO22", cfg)
-	changes := watch(t, sim.Chip(), 22)
-	for _, c := range []struct {
-		name  string
-		cfg   gpio.LineConfig
-		level bool // logical, afterwards
-	}{
-		{"the same", cfg, true},
-		{"another level", gpio.LineConfig{Park: cfg.Park, Output: true, Initial: gpio.Low}, true},
-		{"another bias", gpio.LineConfig{Park: cfg.Park, Output: true, Bias: gpio.BiasDown}, true},
-		{"another polarity", gpio.LineConfig{Park: cfg.Park, Output: true, ActiveLow: true}, false},
-		{"another owner", gpio.LineConfig{Park: "digital_out/fan", Output: true, ActiveLow: true}, false},
-	} {
-		b = next(t, b, shelf, line)
-		if !sim.Level(t, 22) {
-			t.Fatalf("%s: the line fell while nobody held it", c.name)
-		}
-		line = named(t, "GPIO22", c.cfg)
-		if level, err := line.Level(); err != nil || level != c.level || !sim.Level(t, 22) {
-			t.Errorf("%s: level %v, %v, the line is at %v", c.name, level, err, sim.Level(t, 22))
-		}
-		if len(shelf.names()) != 1 {
-			t.Errorf("%s: on the shelf: %q", c.name, shelf.names())
-		}
-	}
-	if slices.Contains(changes(), uapi.ChangeType(2)) { // released
-		t.Error("the line was released on the way")
-	}
-	// Not to be parked any more: held as it is, and off the shelf.
+	sim.Pull(t, 17, false)
+	cfg := gpio.LineConfig{Consumer: "fieldpost:door", Park: "digital_in/door", Edges: gpio.Both}
+	line := named(t, "GPIO17", cfg)
+	id := line.ID()
+	sim.Pull(t, 17, true)
 	next(t, b, shelf, line)
-	line = named(t, "GPIO22", gpio.LineConfig{Output: true, ActiveLow: true})
-	if !sim.Level(t, 22) || len(shelf.names()) != 0 {
-		t.Errorf("level %v, on the shelf: %q", sim.Level(t, 22), shelf.names())
-	}
-	if err := line.Park(); err != nil || sim.Level(t, 22) {
-		t.Errorf("it has no name to be parked under: %v, the line is at %v", err, sim.Level(t, 22))
+	cfg.ActiveLow = true
+	line = named(t, "GPIO17", cfg)
+	if level, err := line.Level(); line.ID() == id || err != nil || level || len(drain(t, line)) != 0 {
+		t.Errorf("request %s, before %s; level %v, %v", line.ID(), id, level, err)
 	}
 }
 
@@ -147,6 +137,7 @@ func TestBoardReleasesOrphans(t *testing.T) {
 	sim.Pull(t, 22, false)
 	b = next(t, b, shelf, named(t, "GPIO17", in), named(t, "GPIO22", out))
 	b.Release([]edge.Pin{"P1_11"})
+	shelf.closes.Wait()
 	if sim.Level(t, 22) || len(shelf.names()) != 1 || !strings.Contains(shelf.names()[0], ".17.") {
 		t.Errorf("level %v, on the shelf: %q", sim.Level(t, 22), shelf.names())
 	}
@@ -163,7 +154,12 @@ func TestBoardReleasesOrphans(t *testing.T) {
 // whatever its number is then.
 func TestBoardUnplugged(t *testing.T) {
 	sim := bench.OnBoard(t)
-	board(t, nil)
+	board(t, newShelf(t))
+	parked := gpio.LineConfig{Park: "digital_in/gate", Edges: gpio.Both}
+	gate, late := named(t, "GPIO5", parked), named(t, "GPIO6", gpio.LineConfig{Park: "digital_in/late", Edges: gpio.Both})
+	if err := gate.Park(); err != nil {
+		t.Fatal(err)
+	}
 	line := named(t, "GPIO17", gpio.LineConfig{Edges: gpio.Both})
 	waits := make(chan error, 1)
 	go func() {
@@ -183,7 +179,7 @@ func TestBoardUnplugged(t *testing.T) {
 	if _, err := line.Level(); !errors.Is(err, edge.ErrAbsent) {
 		t.Errorf("a level gives %v", err)
 	}
-	_ = line.Close() // of a line that is gone
+	_, _ = line.Close(), late.Park() // of lines that are gone
 	_, err := gpioreg.ByName("GPIO17").(whole).Request(gpio.LineConfig{Edges: gpio.Both})
 	if !errors.Is(err, edge.ErrAbsent) {
 		t.Errorf("a request gives %v", err)
@@ -193,4 +189,10 @@ func TestBoardUnplugged(t *testing.T) {
 	line = named(t, "GPIO17", gpio.LineConfig{Edges: gpio.Both})
 	sim.Pull(t, 17, true)
 	edges(t, line, 1)
+	// What was parked of the chip that went away is no line of this one.
+	for name, cfg := range map[string]gpio.LineConfig{"GPIO5": parked, "GPIO6": {Park: "digital_in/late", Edges: gpio.Both}} {
+		if _, err := named(t, name, cfg).Level(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"fieldpost/edge"
@@ -137,7 +136,7 @@ func (p *presser) begin() error {
 	if old.Request != "" && old.Request == p.line.ID() {
 		p.row, p.presses, p.kept = old.inputRow, old.presses, old
 		if len(waiting) < MaxBuffer {
-			p.hole = "restart" // the process before had read it, and was gone before it was stored
+			p.hole, p.unread = "restart", true
 		}
 	} else {
 		if len(waiting) > 0 {
@@ -182,15 +181,12 @@ func (p *presser) follow(ctx context.Context) error {
 // next waits for an edge: while the level is not settled for settleAfter only,
 // and no longer than until time alone decides.
 func (p *presser) next(ctx context.Context, settled bool) (Edge, error) {
-	wait := time.Duration(math.MaxInt64)
+	wait := askEvery
 	if !settled {
 		wait = settleAfter
 	}
 	if at, ok := p.due(); ok {
 		wait = min(wait, time.Duration(at-p.clock.Stamp().Mono))
-	}
-	if wait == math.MaxInt64 {
-		return p.line.NextEdge(ctx)
 	}
 	return p.within(ctx, wait)
 }
@@ -205,6 +201,7 @@ func (p *presser) quiet(ctx context.Context) (settled bool, err error) {
 		return false, err
 	}
 	if level == p.row.Value {
+		p.unread = false
 		p.advance(now)
 		return true, nil
 	}
@@ -221,7 +218,7 @@ func (p *presser) quiet(ctx context.Context) (settled bool, err error) {
 		return false, err
 	}
 	if level, err = p.line.Level(); err == nil && level != p.row.Value && p.line.Kernel() {
-		p.missed(level)
+		p.leap(level)
 	}
 	return false, err
 }
@@ -233,7 +230,7 @@ func (p *presser) edge(e Edge) {
 	} else {
 		p.advance(e.Mono)
 	}
-	p.hole = "overflow"
+	p.hole, p.unread = "overflow", false
 	p.row.LineSeqno, p.row.Value = e.LineSeqno, e.Rising
 	if e.Rising {
 		p.down(e.Mono)
@@ -242,15 +239,10 @@ func (p *presser) edge(e Edge) {
 	}
 }
 
-// missed is a level that no edge told of. It is no press: nobody knows when it
+// leap takes a level that no edge told of. It is no press: nobody knows when it
 // began.
-func (p *presser) missed(level bool) {
-	cause := "missed"
-	if p.hole == "restart" {
-		// The process before has read that edge, and it had a number.
-		cause = p.hole
-		p.row.LineSeqno++
-	}
+func (p *presser) leap(level bool) {
+	cause := p.missed()
 	p.row.Value = level
 	p.broken(1, cause, 0)
 }

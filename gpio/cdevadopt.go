@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/warthog618/go-gpiocdev/uapi"
 	"golang.org/x/sys/unix"
@@ -13,6 +12,15 @@ import (
 	"fieldpost/edge"
 )
 
+// line wraps the descriptor of a request, which it owns from here on.
+func (c *cdevChip) line(offset, fd int, id string, cfg LineConfig) (*cdevLine, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("request line %s: %w", c.lineName(offset), err), unix.Close(fd))
+	}
+	return &cdevLine{chip: c, offset: offset, name: c.lineName(offset), id: id, cfg: cfg,
+		file: os.NewFile(uintptr(fd), c.lineName(offset)), log: c.board.opt.Log}, nil
+}
+
 // park puts a line on the shelf, where its config wants that. A line that can't
 // be parked works all the same: it is released when its owner ends. The caller
 // holds c.mu.
@@ -20,38 +28,48 @@ func (c *cdevChip) park(l *cdevLine) {
 	if l.cfg.Park == "" || c.board.opt.Shelf == nil {
 		return
 	}
-	name := c.parkedName(l).String()
-	if err := l.control(func(fd uintptr) error { return c.board.opt.Shelf.Put(name, int(fd)) }); err != nil {
-		c.board.opt.Log.Warn("the line will not outlive this process", "line", l.name, "err", err)
+	l.parked = c.parkedName(l).String()
+	if err := l.control(func(fd uintptr) error { return c.board.opt.Shelf.Put(l.parked, int(fd)) }); err != nil {
+		c.board.opt.Log.Warn("the line may not outlive this process", "line", l.name, "err", err)
 		return
 	}
-	l.parked = name
+	l.kept = true
+}
+
+// repark gives a line's descriptor to whoever requests the line next in this
+// process. The shelf has its own for the next one.
+func (c *cdevChip) repark(l *cdevLine) error {
+	fd, err := dup(l.file)
+	if err = errors.Join(err, l.file.Close()); err != nil {
+		return err
+	}
+	return c.board.repark(&parkedLine{parkedName: c.parkedName(l), text: l.parked, file: os.NewFile(uintptr(fd), l.parked)})
 }
 
 // parkedName is what a line is called on the shelf.
 func (c *cdevChip) parkedName(l *cdevLine) parkedName {
 	return parkedName{output: l.cfg.Output, label: parkedLabel(c.label), offset: l.offset,
-		owner: shortHash(l.cfg.Park), config: l.cfg.hash(), id: l.id}
+		owner: l.cfg.owner(), config: l.cfg.hash(), id: l.id}
 }
 
-// adopt goes on with a request that is on the shelf. It gives nil where that is
-// of no use for cfg; the line is free then. The caller holds c.mu.
-func (c *cdevChip) adopt(p *parkedLine, cfg LineConfig) (Line, error) {
-	// The numbers of an input's edges mean something to the device that stored
-	// them last, and to no other. An output has a level to keep, whoever asks.
-	same := p.owner == shortHash(cfg.Park) && cfg.Park != ""
+// adopt goes on with a request that was parked. It gives nil where that is of no
+// use for cfg; the line is free then, or will be in a moment. The caller holds c.mu.
+func (c *cdevChip) adopt(p *parkedLine, cfg LineConfig) *cdevLine {
+	// The edges of an input, and their numbers, mean something to the device that
+	// stored them last, and to no other. An output has a level to keep, whoever asks.
+	same := cfg.Park != "" && p.owner == cfg.owner()
 	if p.output != cfg.Output || !cfg.Output && !same || !c.owns(p) {
 		c.board.release(p)
-		return nil, nil
+		return nil
 	}
 	l, err := c.take(p, cfg)
 	if err != nil {
 		c.board.opt.Log.Warn("a parked line can't be taken over", "line", c.lineName(p.offset), "err", err)
 		c.board.release(p)
-		return nil, nil
+		return nil
 	}
 	c.held[l.offset] = l
-	return l, nil
+	return l
 }
 
 // owns checks that a descriptor is what its name says.
@@ -63,7 +81,7 @@ func (c *cdevChip) owns(p *parkedLine) bool {
 	var chip string
 	var offset int
 	cerr := raw.Control(func(fd uintptr) { chip, offset, err = fdinfo(fd) })
-	return cerr == nil && err == nil && chip == filepath.Base(c.path) && offset == p.offset
+	return cerr == nil && err == nil && chip == c.dev.Load().name && offset == p.offset
 }
 
 // take makes a line of a parked descriptor, and brings it to cfg where that
@@ -79,11 +97,11 @@ func (c *cdevChip) take(p *parkedLine, cfg LineConfig) (*cdevLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.parked = p.text
-	if cfg.Output {
-		if l.level, err = c.keptLevel(l); err != nil {
-			return nil, errors.Join(fmt.Errorf("read its level: %w", err), l.file.Close())
-		}
+	l.parked, l.kept = p.text, true
+	// Of an input the level is of no interest; a request of a chip that went away
+	// has none.
+	if l.level, err = c.keptLevel(l); err != nil {
+		return nil, errors.Join(fmt.Errorf("read its level: %w", err), l.file.Close())
 	}
 	if p.config != cfg.hash() {
 		if err := l.configure(); err != nil {
@@ -102,7 +120,7 @@ func (c *cdevChip) keptLevel(l *cdevLine) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	info, err := uapi.GetLineInfoV2(uintptr(c.fd), l.offset)
+	info, err := uapi.GetLineInfoV2(c.dev.Load().fd, l.offset)
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +138,7 @@ func (c *cdevChip) rename(l *cdevLine) {
 		c.board.opt.Log.Warn("a line's old name stays in the descriptor store", "line", l.name, "err", err)
 		return
 	}
-	l.parked = ""
+	l.parked, l.kept = "", false
 	c.park(l)
 }
 
@@ -145,6 +163,18 @@ func (b *KernelBoard) unpark(key lineKey) *parkedLine {
 	p := b.parked[key]
 	delete(b.parked, key)
 	return p
+}
+
+// repark keeps a parked line for the next request of this process.
+func (b *KernelBoard) repark(p *parkedLine) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := lineKey{p.label, p.offset}
+	if b.parked == nil || b.parked[key] != nil { // the board is closed, or a mix-up
+		return p.file.Close()
+	}
+	b.parked[key] = p
+	return nil
 }
 
 // release lets a parked line go.

@@ -1,16 +1,22 @@
 package gpio
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
-	"unicode/utf8"
+	"sync/atomic"
+	"time"
 
 	"github.com/warthog618/go-gpiocdev/uapi"
 	"golang.org/x/sys/unix"
+)
+
+// A line that we have just released may be busy for a moment: systemd closes its
+// descriptor when it gets to it.
+const (
+	busyWait  = time.Second
+	busyRetry = 10 * time.Millisecond
 )
 
 // cdevChip is a GPIO chip of the kernel, known by its label: the number in
@@ -18,57 +24,18 @@ import (
 type cdevChip struct {
 	board *KernelBoard
 	label string
-	at    string // its path, for the board, whose mutex guards it
+	dev   atomic.Pointer[cdevDevice] // another one after the chip was plugged in anew
 
-	mu    sync.Mutex // guards the rest, and keeps requests apart
-	path  string     // /dev/gpiochipN, as it was opened last
-	fd    int
-	lines int
-	names []string // of the kernel, by offset; "" where it has none
-	held  map[int]*cdevLine
+	mu   sync.Mutex // keeps ioctls and the closing of their descriptor apart; guards held
+	held map[int]*cdevLine
 }
 
 var _ Chip = (*cdevChip)(nil)
 
-// openChip opens a character device and reads what it says of itself.
-func openChip(path string) (*cdevChip, error) {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	c := &cdevChip{at: path, path: path, fd: fd, held: map[int]*cdevLine{}}
-	if err := c.learn(); err != nil {
-		_ = unix.Close(fd) // nothing was written to it
-		return nil, err
-	}
-	return c, nil
-}
-
-// learn reads label and line names.
-func (c *cdevChip) learn() error {
-	info, err := uapi.GetChipInfo(uintptr(c.fd))
-	if err != nil {
-		return fmt.Errorf("ask %s what it is: %w", c.path, err)
-	}
-	c.label, c.lines = uapi.BytesToString(info.Label[:]), int(info.Lines)
-	c.names = make([]string, c.lines)
-	for i := range c.names {
-		line, err := uapi.GetLineInfoV2(uintptr(c.fd), i)
-		switch {
-		case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY):
-			return fmt.Errorf("ask %s for its lines: the kernel is older than 5.10, which brought the interface that this needs: %w", c.path, err)
-		case err != nil:
-			return fmt.Errorf("ask %s for line %d: %w", c.path, i, err)
-		}
-		c.names[i] = uapi.BytesToString(line.Name[:])
-	}
-	return nil
-}
-
 // lineName is what errors call a line.
 func (c *cdevChip) lineName(offset int) string {
-	if offset >= 0 && offset < len(c.names) && c.names[offset] != "" {
-		return c.names[offset]
+	if names := c.dev.Load().names; offset >= 0 && offset < len(names) && names[offset] != "" {
+		return names[offset]
 	}
 	return fmt.Sprintf("%s/%d", c.label, offset)
 }
@@ -78,10 +45,10 @@ func (c *cdevChip) lineName(offset int) string {
 func (c *cdevChip) Info(offset int) (LineInfo, error) {
 	c.mu.Lock()
 	held := c.held[offset]
-	li, err := uapi.GetLineInfoV2(uintptr(c.fd), offset)
+	li, err := uapi.GetLineInfoV2(c.dev.Load().fd, offset)
 	c.mu.Unlock()
 	if err != nil {
-		return LineInfo{}, absentError("ask "+c.path+" for "+c.lineName(offset), err)
+		return LineInfo{}, absentError("ask "+c.dev.Load().path+" for "+c.lineName(offset), err)
 	}
 	info := LineInfo{
 		Consumer:  uapi.BytesToString(li.Consumer[:]),
@@ -100,8 +67,8 @@ func (c *cdevChip) Info(offset int) (LineInfo, error) {
 	return info, nil
 }
 
-// Request takes a line. A request that an earlier process parked under the same
-// name is taken over: its queue and its numbers go on, an output keeps its level.
+// Request takes a line. A request that was parked under the same name is taken
+// over: its queue and its numbers go on, an output keeps its level.
 func (c *cdevChip) Request(offset int, cfg LineConfig) (Line, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("request line %s: %w", c.lineName(offset), err)
@@ -111,14 +78,19 @@ func (c *cdevChip) Request(offset int, cfg LineConfig) (Line, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	released := false
 	if p := c.board.unpark(lineKey{parkedLabel(c.label), offset}); p != nil {
-		line, err := c.adopt(p, cfg)
-		if line != nil || err != nil {
-			return line, err
+		if l := c.adopt(p, cfg); l != nil {
+			return l, nil
 		}
+		released = true
 	}
 	fd, err := c.request(offset, cfg)
 	if errors.Is(err, unix.ENODEV) && c.reopen() {
+		fd, err = c.request(offset, cfg)
+	}
+	for end := time.Now().Add(busyWait); released && errors.Is(err, unix.EBUSY) && time.Now().Before(end); {
+		pause(context.Background(), busyRetry)
 		fd, err = c.request(offset, cfg)
 	}
 	if err != nil {
@@ -135,7 +107,7 @@ func (c *cdevChip) request(offset int, cfg LineConfig) (fd int, err error) {
 	if cfg.Output && cfg.Initial == Keep {
 		req.Config = uapi.LineConfig{Flags: req.Config.Flags & uapi.LineFlagV2ActiveLow} // no direction: as it is
 	}
-	if err := uapi.GetLine(uintptr(c.fd), &req); err != nil {
+	if err := uapi.GetLine(c.dev.Load().fd, &req); err != nil {
 		return -1, err
 	}
 	return int(req.Fd), nil
@@ -161,52 +133,48 @@ func (c *cdevChip) hold(offset, fd int, cfg LineConfig) (Line, error) {
 	return l, nil
 }
 
-// line wraps the descriptor of a request, which it owns from here on.
-func (c *cdevChip) line(offset, fd int, id string, cfg LineConfig) (*cdevLine, error) {
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("request line %s: %w", c.lineName(offset), err), unix.Close(fd))
-	}
-	return &cdevLine{chip: c, offset: offset, name: c.lineName(offset), id: id, cfg: cfg,
-		file: os.NewFile(uintptr(fd), c.lineName(offset)), log: c.board.opt.Log}, nil
-}
-
-// configure applies the config and the level to a request that is there. An
-// output's level always goes along: without it the kernel drives low.
-func (l *cdevLine) configure() error {
-	cfg := l.cfg
-	cfg.Initial = Low
-	if l.level {
-		cfg.Initial = High
-	}
-	kc := kernelConfig(cfg)
-	return l.control(func(fd uintptr) error { return uapi.SetLineConfigV2(fd, &kc) })
-}
-
 // explain says who holds a busy line. The caller holds c.mu.
 func (c *cdevChip) explain(offset int, err error) error {
-	name := c.lineName(offset)
+	name, dev := c.lineName(offset), c.dev.Load()
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		busy := &BusyError{Line: name}
-		if li, ierr := uapi.GetLineInfoV2(uintptr(c.fd), offset); ierr == nil {
+		if li, ierr := uapi.GetLineInfoV2(dev.fd, offset); ierr == nil {
 			busy.Holder = uapi.BytesToString(li.Consumer[:])
 		}
 		return busy
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return absentError("request line "+name+" of "+c.path, err)
+		return absentError("request line "+name+" of "+dev.path, err)
 	}
-	return fmt.Errorf("request line %s of %s: %w", name, c.path, err)
+	return fmt.Errorf("request line %s of %s: %w", name, dev.path, err)
 }
 
 // reopen looks for the chip under another number, after it was plugged in anew.
 // The caller holds c.mu.
 func (c *cdevChip) reopen() bool {
-	again := c.board.reopen(c.label)
-	if again == nil {
+	for _, path := range chipPaths(c.board.opt.Dev) {
+		dev, err := openDevice(path)
+		if err != nil {
+			continue
+		}
+		if dev.label == c.label {
+			c.dev.Swap(dev).close()
+			return true
+		}
+		dev.close() // another chip's
+	}
+	return false
+}
+
+// renew takes a device of the same label in place of one that is gone. It gives
+// false, and does not take it, where the old one is still there.
+func (c *cdevChip) renew(dev *cdevDevice) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := uapi.GetChipInfo(c.dev.Load().fd); !errors.Is(err, unix.ENODEV) {
 		return false
 	}
-	_ = unix.Close(c.fd) // of a chip that is gone
-	c.fd, c.path, c.lines, c.names = again.fd, again.path, again.lines, again.names
+	c.dev.Swap(dev).close()
 	return true
 }
 
@@ -214,8 +182,9 @@ func (c *cdevChip) reopen() bool {
 func (c *cdevChip) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = unix.Close(c.fd) // nothing was written to it
-	c.fd = -1
+	closed := *c.dev.Load()
+	closed.fd = ^uintptr(0)
+	c.dev.Swap(&closed).close()
 }
 
 // dropped forgets a line that is held no longer.
@@ -225,45 +194,4 @@ func (c *cdevChip) dropped(l *cdevLine) {
 	if c.held[l.offset] == l {
 		delete(c.held, l.offset)
 	}
-}
-
-// consumer cuts a holder's name to the 31 bytes that the kernel takes, between
-// characters.
-func consumer(s string) string {
-	const most = 31
-	if len(s) <= most {
-		return s
-	}
-	s = s[:most]
-	for len(s) > 0 {
-		if r, n := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || n != 1 {
-			break
-		}
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
-// fdinfo tells which line a descriptor is a request of, as the kernel says.
-func fdinfo(fd uintptr) (chip string, offset int, err error) {
-	b, err := os.ReadFile(filepath.Join("/proc/self/fdinfo", fmt.Sprint(fd)))
-	if err != nil {
-		return "", 0, fmt.Errorf("ask for descriptor %d: %w", fd, err)
-	}
-	offset = -1
-	for line := range strings.Lines(string(b)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		switch value = strings.TrimSpace(value); key {
-		case "gpio-chip":
-			chip = value
-		case "gpio-line":
-			if _, err := fmt.Sscan(value, &offset); err != nil {
-				return "", 0, fmt.Errorf("ask for descriptor %d: its line is %q", fd, value)
-			}
-		}
-	}
-	if chip == "" || offset < 0 {
-		return "", 0, fmt.Errorf("ask for descriptor %d: it is no line request", fd)
-	}
-	return chip, offset, nil
 }

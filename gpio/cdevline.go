@@ -32,10 +32,11 @@ type cdevLine struct {
 	file   *os.File // non-blocking; its descriptor is the request
 	log    *slog.Logger
 
-	mu     sync.Mutex // guards level, closed and parked
+	mu     sync.Mutex // guards the four below
 	level  bool       // of an output: as it was set
 	closed bool
-	parked string // its name on the shelf; "" where it is not there
+	parked string // its name on the shelf; "" where it was never put there
+	kept   bool   // the shelf has confirmed it
 
 	// NextEdge's own:
 	events []byte // what was read and is not given yet
@@ -208,28 +209,51 @@ func (l *cdevLine) Set(level bool) (int64, error) {
 }
 
 // Close releases the line, also from the shelf.
-func (l *cdevLine) Close() error { return l.end(false) }
-
-// Park closes our descriptor and leaves the one on the shelf.
-func (l *cdevLine) Park() error { return l.end(true) }
-
-func (l *cdevLine) end(keep bool) error {
+func (l *cdevLine) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
 	l.closed = true
-	if keep && l.parked == "" && l.cfg.Park != "" && l.cfg.Output {
-		l.log.Warn("the output's line is released: only systemd's descriptor store could hold it", "line", l.name)
-	}
 	var err error
-	if !keep && l.parked != "" {
-		err = l.chip.board.opt.Shelf.Remove(l.parked)
+	if l.parked != "" {
+		if err = l.chip.board.opt.Shelf.Remove(l.parked); !l.kept {
+			err = nil // nothing may be there to remove
+		}
 	}
 	l.chip.dropped(l)
-	if cerr := l.file.Close(); cerr != nil {
-		err = errors.Join(err, cerr)
+	return l.wrap("release", errors.Join(err, l.file.Close()))
+}
+
+// Park lets go of the line and leaves it on the shelf, for the next process or
+// for this one: whoever requests it by the same name goes on with it. A line
+// whose chip is gone is closed.
+func (l *cdevLine) Park() error {
+	_, err := l.read()
+	l.mu.Lock()
+	kept := err == nil && l.kept && !l.closed
+	if kept {
+		l.closed = true
+	} else if !l.closed && l.cfg.Park != "" && l.cfg.Output {
+		l.log.Warn("the output's line is released: only systemd's descriptor store could hold it", "line", l.name)
 	}
-	return l.wrap("release", err)
+	l.mu.Unlock()
+	if !kept {
+		return l.Close()
+	}
+	l.chip.dropped(l)
+	return l.wrap("park", l.chip.repark(l))
+}
+
+// configure applies the config and the level to a request that is there. An
+// output's level always goes along: without it the kernel drives low.
+func (l *cdevLine) configure() error {
+	cfg := l.cfg
+	cfg.Initial = Low
+	if l.level {
+		cfg.Initial = High
+	}
+	kc := kernelConfig(cfg)
+	return l.control(func(fd uintptr) error { return uapi.SetLineConfigV2(fd, &kc) })
 }

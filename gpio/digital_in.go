@@ -17,11 +17,12 @@ type DigitalIn struct {
 	States    States        `mapstructure:"states"`
 }
 
-// After edges the level is read once it was quiet for settleAfter; a level that
-// no edge told of is believed if none comes within missWithin either.
+// After edges the level is read once it was quiet for settleAfter, and then every
+// askEvery; a level that no edge told of is believed if none comes within
+// missWithin either, which is more than an interrupt is ever late (FACTS.md 8, T1).
 const (
 	settleAfter = 100 * time.Millisecond
-	missWithin  = 50 * time.Millisecond
+	missWithin  = 300 * time.Millisecond
 )
 
 func digitalInDriver() Driver {
@@ -87,6 +88,7 @@ type follower struct {
 	out    *Outlet
 	row    inputRow // what was told last
 	hole   string   // why a hole before the next edge would be there
+	unread bool     // the process before may have read an edge that it did not store
 }
 
 // begin tells what happened before and the level now, where it is news.
@@ -107,7 +109,7 @@ func (f *follower) begin() error {
 	if adopted {
 		f.row.LineSeqno = old.LineSeqno
 		if len(waiting) < MaxBuffer {
-			f.hole = "restart" // the process before had read it, and was gone before it was stored
+			f.hole, f.unread = "restart", true
 		}
 	} else {
 		// Edges that wait already say what the level was before them.
@@ -171,10 +173,11 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-// next waits for an edge; while the level is not settled, for settleAfter only.
+// next waits for an edge until it is time to look at the level: not every kernel
+// wakes a wait when the chip goes away.
 func (f *follower) next(ctx context.Context, settled bool) (Edge, error) {
 	if settled || !f.line.Kernel() {
-		return f.line.NextEdge(ctx)
+		return f.within(ctx, askEvery)
 	}
 	return f.within(ctx, settleAfter)
 }
@@ -189,6 +192,9 @@ func (f *follower) within(ctx context.Context, d time.Duration) (Edge, error) {
 // compare reads the level and tells it where no edge did.
 func (f *follower) compare(ctx context.Context) error {
 	level, err := f.line.Level()
+	if err == nil && level == f.row.Value {
+		f.unread = false
+	}
 	if err != nil || level == f.row.Value {
 		return err
 	}
@@ -203,9 +209,20 @@ func (f *follower) compare(ctx context.Context) error {
 	if level, err = f.line.Level(); err != nil || level == f.row.Value {
 		return err
 	}
-	f.lose(1, "missed")
+	f.lose(1, f.missed())
 	f.tell(level, 0, f.origin(0, true)...)
 	return nil
+}
+
+// missed is why no edge told of a level. One that the process before had read
+// has a number, and must not be missing once more at the next edge.
+func (f *follower) missed() (cause string) {
+	if !f.unread {
+		return "missed"
+	}
+	f.unread = false
+	f.row.LineSeqno++
+	return f.hole
 }
 
 // edge tells an edge, and before it what was lost.
@@ -213,7 +230,7 @@ func (f *follower) edge(e Edge) {
 	if count, cause := f.missing(e); count > 0 {
 		f.lose(count, cause)
 	}
-	f.hole = "overflow"
+	f.hole, f.unread = "overflow", false
 	f.row.LineSeqno = e.LineSeqno
 	f.tell(e.Rising, e.Mono, f.origin(e.LineSeqno, e.ByAgent)...)
 }

@@ -134,6 +134,10 @@ func TestDigitalInRestart(t *testing.T) {
 			b.Board.DropEdges("GPIO17", 3)
 			drive(t, b, "GPIO17", false, true, false, true)
 		}, []string{`loss {"count":3,"cause":"restart"}`, isOpen}},
+		{"one edge was read and not stored", func(t *testing.T, b *bench.Bench) {
+			b.Board.DropEdges("GPIO17", 1)
+			drive(t, b, "GPIO17", false)
+		}, []string{`loss {"count":1,"cause":"restart"}`, `change {"value":false,"state":"closed","stamp":"agent"}`}},
 		{"the line was released", func(t *testing.T, b *bench.Bench) {
 			b.Board.Unplug()
 			drive(t, b, "GPIO17", false)
@@ -160,6 +164,14 @@ func TestDigitalInRestart(t *testing.T) {
 				if d, _ := s.Device("door"); d.State == "" {
 					t.Errorf("status %+v", d)
 				}
+				// Whatever was told is told once: the next edge goes on from there.
+				was, err := b.Board.Level("GPIO17")
+				if err != nil {
+					t.Fatal(err)
+				}
+				drive(t, b, "GPIO17", !was)
+				bench.Pass(time.Second)
+				expect(t, b, "door", map[bool]string{true: isOpen, false: isClosed}[!was])
 				stop()
 			})
 		})

@@ -94,8 +94,11 @@ func publish(pins []*linePin) error {
 			return err
 		}
 		for _, alias := range []string{positions[p.name], p.alias} {
-			if alias != "" {
-				_ = gpioreg.RegisterAlias(alias, p.name) // an error says that it is taken
+			if alias == "" || gpioreg.ByName(alias) != nil {
+				continue
+			}
+			if err := gpioreg.RegisterAlias(alias, p.name); err != nil {
+				return err
 			}
 		}
 	}

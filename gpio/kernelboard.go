@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"periph.io/x/conn/v3/gpio/gpioreg"
 
 	"fieldpost/edge"
 )
@@ -49,7 +48,7 @@ type KernelBoard struct {
 	pins    map[string]*linePin
 	parked  map[lineKey]*parkedLine
 	scanned time.Time
-	twins   map[string]bool // paths of chips whose label another has; told once
+	twins   map[string]bool // paths of chips whose label another has, told once
 }
 
 // OpenBoard finds the machine's chips and registers their lines with periph, so
@@ -65,9 +64,9 @@ func OpenBoard(opt KernelOptions) (*KernelBoard, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &KernelBoard{opt: opt, pins: map[string]*linePin{}, twins: map[string]bool{}}
-	var twice []*parkedLine
-	b.parked, twice = sortParked(opt.Parked)
-	for _, p := range twice {
+	var useless []*parkedLine
+	b.parked, useless = sortParked(opt.Parked)
+	for _, p := range useless {
 		b.release(p)
 	}
 	fresh := b.scan()
@@ -75,7 +74,7 @@ func OpenBoard(opt KernelOptions) (*KernelBoard, error) {
 		return nil, fmt.Errorf("register the board's lines: %w", err)
 	}
 	for _, c := range b.chips {
-		opt.Log.Info("GPIO chip", "label", c.label, "path", c.path, "lines", c.lines)
+		opt.Log.Info("GPIO chip", "label", c.label, "path", c.dev.Load().path, "lines", len(c.dev.Load().names))
 	}
 	return b, nil
 }
@@ -97,23 +96,22 @@ func (b *KernelBoard) Close() {
 
 // scan opens the chips that are not open yet, and gives the pins that are new.
 func (b *KernelBoard) scan() (fresh []*linePin) {
+	var again []*cdevDevice // of labels that are known
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.scanned = time.Now()
 	b.refused = nil
-	for _, path := range b.paths() {
-		c, err := openChip(path)
-		if err != nil {
+	for _, path := range chipPaths(b.opt.Dev) {
+		dev, err := openDevice(path)
+		switch {
+		case err != nil:
 			b.refused = append(b.refused, err)
-			continue
+		case b.chip(dev.label) != nil:
+			again = append(again, dev)
+		default:
+			c := &cdevChip{board: b, label: dev.label, held: map[int]*cdevLine{}}
+			c.dev.Store(dev)
+			b.chips = append(b.chips, c)
 		}
-		if known := b.chip(c.label); known != nil {
-			_ = unix.Close(c.fd) // nothing was written to it
-			b.twin(known, path)
-			continue
-		}
-		c.board = b
-		b.chips = append(b.chips, c)
 	}
 	for _, c := range b.chips {
 		for _, p := range c.pins(c == b.header()) {
@@ -123,24 +121,30 @@ func (b *KernelBoard) scan() (fresh []*linePin) {
 			}
 		}
 	}
+	b.mu.Unlock()
+	for _, dev := range again {
+		b.meet(dev)
+	}
 	return fresh
 }
 
-// twin tells of a chip whose label another one has: nothing else would tell their
-// lines apart for good. The caller holds b.mu.
-func (b *KernelBoard) twin(known *cdevChip, path string) {
-	if known.at == path || b.twins[path] {
+// meet handles a device whose label a known chip has: it is that chip, or that
+// chip plugged in anew, or a twin, whose lines nothing would tell apart for good.
+func (b *KernelBoard) meet(dev *cdevDevice) {
+	b.mu.Lock()
+	known := b.chip(dev.label)
+	b.mu.Unlock()
+	if known != nil && known.renew(dev) {
 		return
 	}
-	b.twins[path] = true
-	b.opt.Log.Warn("a second GPIO chip of the same label is left alone", "label", known.label, "path", path, "first", known.at)
-}
-
-// paths are the character devices, gpiochip2 before gpiochip10.
-func (b *KernelBoard) paths() []string {
-	paths, _ := filepath.Glob(filepath.Join(b.opt.Dev, "gpiochip*")) // the pattern is well-formed
-	sort.SliceStable(paths, func(i, j int) bool { return len(paths[i]) < len(paths[j]) })
-	return paths
+	dev.close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known == nil || known.dev.Load().name == dev.name || b.twins[dev.path] {
+		return
+	}
+	b.twins[dev.path] = true
+	b.opt.Log.Warn("a second GPIO chip of the same label is left alone", "label", dev.label, "path", dev.path, "first", known.dev.Load().path)
 }
 
 // chip finds an open chip. The caller holds b.mu.
@@ -161,8 +165,11 @@ func (b *KernelBoard) header() *cdevChip {
 			return c
 		}
 	}
+	if len(b.refused) > 0 {
+		return nil // the header's own may be among those that we can't open yet
+	}
 	for _, c := range b.chips {
-		if slices.Contains(c.names, lineName(4)) && slices.Contains(c.names, lineName(17)) {
+		if names := c.dev.Load().names; slices.Contains(names, lineName(4)) && slices.Contains(names, lineName(17)) {
 			return c
 		}
 	}
@@ -171,13 +178,13 @@ func (b *KernelBoard) header() *cdevChip {
 
 // pins are a chip's lines as periph sees them.
 func (c *cdevChip) pins(header bool) (pins []*linePin) {
-	taken := map[int]bool{}
+	names, taken := c.dev.Load().names, map[int]bool{}
 	if header {
 		for n := range headerLines {
 			// By name first; a device tree may have other names for some of them, and
 			// on a chip of the header line n is GPIOn whatever it is called.
-			offset := slices.Index(c.names, lineName(n))
-			if offset < 0 && n < c.lines && slices.Contains(headerLabels, c.label) {
+			offset := slices.Index(names, lineName(n))
+			if offset < 0 && n < len(names) && slices.Contains(headerLabels, c.label) {
 				offset = n
 			}
 			if offset >= 0 {
@@ -186,7 +193,7 @@ func (c *cdevChip) pins(header bool) (pins []*linePin) {
 			}
 		}
 	}
-	for offset := range c.names {
+	for offset := range names {
 		if !taken[offset] {
 			pins = append(pins, c.pin(offset, fmt.Sprintf("%s/%d", c.label, offset)))
 		}
@@ -198,7 +205,7 @@ func (c *cdevChip) pins(header bool) (pins []*linePin) {
 // kernel beside it.
 func (c *cdevChip) pin(offset int, name string) *linePin {
 	p := &linePin{chip: c, offset: offset, name: name}
-	if kernel := c.names[offset]; kernel != name {
+	if kernel := c.dev.Load().names[offset]; kernel != name {
 		p.alias = kernel
 	}
 	return p
@@ -220,20 +227,23 @@ func (b *KernelBoard) Missing(pin edge.Pin) error {
 	}
 	var have []string
 	for _, c := range b.chips {
-		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.path, c.label, c.lines))
+		dev := c.dev.Load()
+		have = append(have, fmt.Sprintf("%s (%s, %d lines)", dev.path, dev.label, len(dev.names)))
 	}
 	return absentError("find line "+string(pin), fmt.Errorf("no chip has it; there are %v", have))
 }
 
-// Problem says what keeps us from the header as a whole; nil where nothing does.
-func (b *KernelBoard) Problem() error {
-	b.mu.Lock()
-	found := b.header() != nil
-	b.mu.Unlock()
-	if found {
-		return nil
+// Problem says why one of these pins can't be found; nil where all are there.
+func (b *KernelBoard) Problem(pins []edge.Pin) error {
+	for _, pin := range pins {
+		if find(gpioreg.ByName, pin) != nil {
+			continue
+		}
+		if err := b.Missing(pin); err != nil {
+			return err
+		}
 	}
-	return b.Missing(edge.Pin(lineName(17)))
+	return nil
 }
 
 // has reports whether periph can find a line of this board.
@@ -254,26 +264,6 @@ func (b *KernelBoard) rescan() {
 	if err := register(b.scan()); err != nil {
 		b.opt.Log.Warn("register the board's lines", "err", err)
 	}
-}
-
-// reopen finds a chip of a label whose old device is gone; nil if there is none.
-func (b *KernelBoard) reopen(label string) *cdevChip {
-	for _, path := range b.paths() {
-		c, err := openChip(path)
-		if err != nil {
-			continue
-		}
-		if c.label == label {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if known := b.chip(label); known != nil {
-				known.at = path
-			}
-			return c
-		}
-		_ = unix.Close(c.fd) // another chip's
-	}
-	return nil
 }
 
 // cure says how to get a chip that can't be opened.

@@ -13,7 +13,7 @@ import (
 
 // A board whose chips are not there, or are no chips, is one whose lines are
 // absent, with the reason.
-func TestBoardWithoutChips(t *testing.T) {
+func TestMissingChips(t *testing.T) {
 	for name, c := range map[string]struct {
 		file string
 		want string
@@ -31,8 +31,8 @@ func TestBoardWithoutChips(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, err := range []error{b.Missing("GPIO17"), b.Problem()} {
-			if !errors.Is(err, edge.ErrAbsent) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "GPIO17") {
+		for _, err := range []error{b.Missing("GPIO53"), b.Problem([]edge.Pin{"GPIO53"})} {
+			if !errors.Is(err, edge.ErrAbsent) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "GPIO53") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

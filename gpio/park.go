@@ -11,9 +11,10 @@ import (
 
 // Shelf keeps line requests while no process of ours runs: a descriptor on it
 // holds its line, and the kernel goes on queueing that line's edges. systemd's
-// descriptor store is one (sd_notify(3), FDSTORE=1).
+// descriptor store is one (sd_notify(3), FDSTORE=1). Calls end within seconds.
 type Shelf interface {
-	// Put keeps a copy of a descriptor under a name, and returns once it is kept.
+	// Put keeps a copy of a descriptor under a name, and returns once the shelf
+	// has taken it. After an error it may have done so or not.
 	Put(name string, fd int) error
 	// Remove lets go of what is kept under a name; of nothing where there is none.
 	Remove(name string) error
@@ -26,7 +27,7 @@ type parkedName struct {
 	output bool
 	label  string // of the chip
 	offset int
-	owner  string // hash of LineConfig.Park
+	owner  string // hash of LineConfig.Park and what its edges mean
 	config string // hash of what the request was made with
 	id     string // of the request; the numbers of its edges count within it
 }
@@ -84,7 +85,16 @@ func (c *LineConfig) hash() string {
 	return shortHash(fmt.Sprintf("%t %t %d %d %d", c.Output, c.ActiveLow, c.Bias, c.Edges, c.Debounce))
 }
 
-// parkedLine is a request that an earlier process left on the shelf.
+// owner tells those apart that can't go on with each other's edges. A polarity is
+// of it: what is queued has the old one.
+func (c *LineConfig) owner() string {
+	if c.Output {
+		return shortHash(c.Park)
+	}
+	return shortHash(fmt.Sprintf("%s %t %d", c.Park, c.ActiveLow, c.Edges))
+}
+
+// parkedLine is a request that is on the shelf and held by nobody here.
 type parkedLine struct {
 	parkedName
 	text string // the name as it is on the shelf
@@ -97,22 +107,23 @@ type lineKey struct {
 	offset int
 }
 
-// sortParked sorts what systemd passed by line. It gives back what is not ours
-// untouched, and what is there twice, which only a mix-up can explain.
-func sortParked(files []*os.File) (parked map[lineKey]*parkedLine, twice []*parkedLine) {
+// sortParked sorts what systemd passed by line. Of no use are what is there twice
+// and what another version named: nobody else would ever release their lines.
+// Descriptors that are no line of ours are left alone.
+func sortParked(files []*os.File) (parked map[lineKey]*parkedLine, useless []*parkedLine) {
 	parked = map[lineKey]*parkedLine{}
 	for _, f := range files {
-		name, ok := parseParkedName(f.Name())
-		if !ok {
+		if !strings.HasPrefix(f.Name(), parkedPrefix) {
 			continue
 		}
+		name, ok := parseParkedName(f.Name())
 		p := &parkedLine{parkedName: name, text: f.Name(), file: f}
 		key := lineKey{name.label, name.offset}
-		if parked[key] != nil {
-			twice = append(twice, p)
+		if !ok || parked[key] != nil {
+			useless = append(useless, p)
 			continue
 		}
 		parked[key] = p
 	}
-	return parked, twice
+	return parked, useless
 }

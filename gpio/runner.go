@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"fieldpost/edge"
@@ -25,7 +26,31 @@ type runner struct {
 	spec Spec
 	dev  Device
 	out  *Outlet
+	held *heldLines
 	log  *slog.Logger
+}
+
+// heldLines are the lines that a device requested in its present run.
+type heldLines struct {
+	mu    sync.Mutex
+	lines []Line
+}
+
+func (h *heldLines) add(l Line) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, l)
+}
+
+// release closes what a run left open, as one that panicked does. A line that
+// was closed or parked stays as it is.
+func (h *heldLines) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.lines {
+		_ = l.Close() // why the run ended is what matters
+	}
+	h.lines = nil
 }
 
 // run runs the device again and again until ctx is done.
@@ -62,6 +87,7 @@ func (r *runner) run(ctx context.Context) {
 
 // once runs the device; a panic is its failure, not the agent's.
 func (r *runner) once(ctx context.Context) (err error) {
+	defer r.held.release()
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.Error("device panicked", "panic", p, "stack", string(debug.Stack()))

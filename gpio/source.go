@@ -105,19 +105,19 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		if d.Name != spec.Driver {
 			continue
 		}
-		log := s.opt.Log.With("device", spec.Name)
-		dev, err := d.New(Env{Name: spec.Name, Line: s.liner(spec), Clock: s.opt.Clock, Root: s.opt.Root, Log: log}, spec.Options)
+		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
+		dev, err := d.New(Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log}, spec.Options)
 		if err != nil {
 			return nil, err
 		}
 		out := &Outlet{spec: spec, pump: s.opt.Pump, rows: s.opt.Rows, clock: s.opt.Clock, status: status{status: "starting"}}
-		return &runner{spec: spec, dev: dev, out: out, log: log}, nil
+		return &runner{spec: spec, dev: dev, out: out, held: held, log: log}, nil
 	}
 	return nil, fmt.Errorf("there is no driver %q", spec.Driver)
 }
 
 // liner requests lines on behalf of a device.
-func (s *Source) liner(spec Spec) func(edge.Pin, LineConfig) (Line, error) {
+func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (Line, error) {
 	o := opener{s.opt.Lookup, s.opt.Missing, func() int64 { return s.opt.Clock.Stamp().Mono }}
 	return func(pin edge.Pin, cfg LineConfig) (Line, error) {
 		cfg.Consumer = "fieldpost:" + spec.Name
@@ -125,7 +125,11 @@ func (s *Source) liner(spec Spec) func(edge.Pin, LineConfig) (Line, error) {
 			// What a device stored of a line is of no use to another driver.
 			cfg.Park = spec.Driver + "/" + cfg.Park
 		}
-		return o.open(pin, cfg)
+		line, err := o.open(pin, cfg)
+		if err == nil {
+			held.add(line)
+		}
+		return line, err
 	}
 }
 

@@ -48,8 +48,8 @@ func Run(ctx context.Context, opt Options) error {
 	if err := a.openStore(ctx); err != nil {
 		return err
 	}
+	defer a.closeLines() // after the store: nothing of it is worth a delay there
 	defer a.closeStore()
-	defer a.closeLines()
 	if err := a.openParts(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -31,8 +32,9 @@ func newShelf() (*shelf, []*os.File) {
 	return &shelf{os.Getenv("NOTIFY_SOCKET"), shelfWait}, activation.Files(true)
 }
 
-// Put stores a descriptor and waits until systemd has it. Before that a kill
-// would release the line.
+// Put stores a descriptor and waits until systemd has taken it: before that a
+// kill would release the line. A store that is full, or a unit without
+// FileDescriptorStoreMax, takes nothing and does not say so.
 func (s *shelf) Put(name string, fd int) error {
 	if err := s.send("FDSTORE=1\nFDNAME="+name, fd); err != nil {
 		return fmt.Errorf("store descriptor %s: %w", name, err)
@@ -43,9 +45,13 @@ func (s *shelf) Put(name string, fd int) error {
 	return nil
 }
 
-// Remove makes systemd close its copy.
+// Remove makes systemd close its copy, and waits until it has begun to.
 func (s *shelf) Remove(name string) error {
-	if err := s.send("FDSTOREREMOVE=1\nFDNAME="+name, -1); err != nil {
+	err := s.send("FDSTOREREMOVE=1\nFDNAME="+name, -1)
+	if err == nil {
+		err = s.barrier()
+	}
+	if err != nil {
 		return fmt.Errorf("take descriptor %s from the store: %w", name, err)
 	}
 	return nil
@@ -69,11 +75,14 @@ func (s *shelf) barrier() error {
 	if err := r.SetReadDeadline(time.Now().Add(s.wait)); err != nil {
 		return err
 	}
-	_, err = r.Read(make([]byte, 1)) // the end of file is the answer
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	_, err = r.Read(make([]byte, 1))
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("systemd did not confirm it within %s", s.wait)
 	}
-	return nil
+	return fmt.Errorf("wait for systemd's word: %w", err)
 }
 
 // send writes to the notification socket, with a descriptor where fd is not -1.
@@ -87,10 +96,24 @@ func (s *shelf) send(state string, fd int) error {
 		return err
 	}
 	defer unix.Close(sock)
+	// A systemd that reads nothing lets the socket fill up.
+	wait := unix.NsecToTimeval(s.wait.Nanoseconds())
+	if err := unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait); err != nil {
+		return err
+	}
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
 	// A name that begins with @ is abstract, which is what SockaddrUnix makes of it.
-	return unix.Sendmsg(sock, []byte(state), rights, &unix.SockaddrUnix{Name: s.addr}, unix.MSG_NOSIGNAL)
+	for end := time.Now().Add(s.wait); ; {
+		err := unix.Sendmsg(sock, []byte(state), rights, &unix.SockaddrUnix{Name: s.addr}, unix.MSG_NOSIGNAL)
+		switch {
+		case errors.Is(err, unix.EINTR) && time.Now().Before(end): // Go's own signals
+		case errors.Is(err, unix.EAGAIN):
+			return fmt.Errorf("systemd reads nothing for %s", s.wait)
+		default:
+			return err
+		}
+	}
 }

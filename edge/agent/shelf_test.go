@@ -118,7 +118,7 @@ func TestShelf(t *testing.T) {
 	if _, err := kept.WriteString("x"); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(s.Remove("gpio.in.chip.17.a.b.c"), s.barrier()); err != nil {
+	if err := s.Remove("gpio.in.chip.17.a.b.c"); err != nil {
 		t.Fatal(err)
 	}
 	if store.get("gpio.in.chip.17.a.b.c") != nil {
@@ -142,6 +142,28 @@ func TestShelfFails(t *testing.T) {
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), "gpio.in.chip.17") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A systemd that hangs, and reads nothing, holds nobody up.
+func TestShelfOfAHungSystemd(t *testing.T) {
+	path := filepath.Join(testDir(t), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s := &shelf{addr: path, wait: 20 * time.Millisecond}
+	began := time.Now()
+	full := false
+	for range 600 { // net.unix.max_dgram_qlen is 10 to 512
+		if err := s.send("STATUS=x", -1); err != nil {
+			full = strings.Contains(err.Error(), "reads nothing")
+			break
+		}
+	}
+	if took := time.Since(began); !full || took > 10*time.Second {
+		t.Errorf("full: %v after %s", full, took)
 	}
 }
 

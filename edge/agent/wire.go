@@ -122,9 +122,9 @@ func (a *agent) problems() (all []string) {
 	if a.doors != nil {
 		all = a.doors.problems()
 	}
-	if a.lines != nil && len(a.source.Lines()) > 0 {
-		if err := a.lines.Problem(); err != nil {
-			all = append(all, fmt.Sprintf("No line of the header can be used: %v.", err))
+	if a.lines != nil {
+		if err := a.lines.Problem(a.source.Lines()); err != nil {
+			all = append(all, fmt.Sprintf("Not every line can be used: %v.", err))
 		}
 	}
 	return all
