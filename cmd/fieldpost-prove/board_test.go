@@ -130,7 +130,7 @@ func renumbered(es []lineEvent) []lineEvent {
 func TestJudgePump(t *testing.T) {
 	levels := func(s string) (out []sample) {
 		for i, c := range s {
-			out = append(out, sample{at: int64(i), lamp: true, pump: c == '1'})
+			out = append(out, sample{at: int64(i), end: int64(i), lamp: true, pump: c == '1'})
 		}
 		return out
 	}
@@ -155,6 +155,10 @@ func TestJudgePump(t *testing.T) {
 		if c.fault == "" && got != "" || !strings.Contains(got, c.fault) {
 			t.Errorf("%s %s: %q, want %q", c.samples, c.span.what, got, c.fault)
 		}
+	}
+	// Which side of the stop a look that lasted into it saw is not known.
+	if f := judgePump([]sample{{at: 1, end: 2, pump: true}, {at: 3, end: 9}}, []span{on}); len(f) != 0 {
+		t.Error(f)
 	}
 	dark := levels("111")
 	if f := judgeLamp(dark); len(f) != 0 {

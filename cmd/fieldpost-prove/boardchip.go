@@ -137,6 +137,7 @@ func (s *sampler) run(ctx context.Context) error {
 		if err := errors.Join(err, perr); err != nil {
 			return err
 		}
+		p.end = mono()
 		s.samples = append(s.samples, p)
 	}
 	return nil

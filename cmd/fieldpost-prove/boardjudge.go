@@ -163,9 +163,9 @@ func quantile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]
 }
 
-// sample is a look at outputs' levels in sysfs.
+// sample is a look at outputs' levels in sysfs, between two moments.
 type sample struct {
-	at         int64
+	at, end    int64
 	lamp, pump bool
 }
 
@@ -183,7 +183,7 @@ func judgePump(samples []sample, spans []span) (faults []string) {
 	for _, s := range spans {
 		seen, low := 0, false
 		for _, p := range samples {
-			if p.at < s.from || p.at > s.to {
+			if p.at < s.from || p.end > s.to {
 				continue
 			}
 			seen++
