@@ -22,10 +22,13 @@ func permission(path string) string {
 	if !ok {
 		return "it belongs to another user"
 	}
-	owner, group := userName(st.Uid), groupName(st.Gid)
+	owner, group, named := userName(st.Uid), strconv.FormatUint(uint64(st.Gid), 10), false
+	if g, err := user.LookupGroupId(group); err == nil {
+		group, named = g.Name, true
+	}
 	me := userName(uint32(os.Geteuid()))
 	says := fmt.Sprintf("it belongs to %s:%s with mode %04o, and the agent runs as %s", owner, group, info.Mode().Perm(), me)
-	if st.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
+	if named && st.Gid != 0 && info.Mode().Perm()&0o060 == 0o060 {
 		return fmt.Sprintf("%s; put %s into its group: sudo usermod -aG %s %s, then start the agent again", says, me, group, me)
 	}
 	return fmt.Sprintf("%s; give it to the group %s: sudo groupadd -f %s, sudo usermod -aG %s %s, and a udev rule such as the package's "+
@@ -38,15 +41,6 @@ func userName(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
-	}
-	return id
-}
-
-// groupName is the name of a group, or the number where it has none.
-func groupName(gid uint32) string {
-	id := strconv.FormatUint(uint64(gid), 10)
-	if g, err := user.LookupGroupId(id); err == nil {
-		return g.Name
 	}
 	return id
 }
