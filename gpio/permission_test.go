@@ -34,7 +34,7 @@ func TestPermission(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := permission(path)
-		join, give := strings.Contains(said, "usermod -aG daemon root"), strings.Contains(said, "groupadd -f gpio") && strings.Contains(said, "60-fieldpost.rules")
+		join, give := strings.Contains(said, "usermod -aG daemon root"), strings.Contains(said, "groupadd -f gpio") && strings.Contains(said, "60-fieldpost.rules") && strings.HasSuffix(said, "then start the agent again")
 		if join != c.join || give == c.join {
 			t.Errorf("%s: %s", name, said)
 		}

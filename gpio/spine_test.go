@@ -28,24 +28,27 @@ func poll(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// openSpine runs devices over the real Pump and store, and waits until all work.
+func openSpine(t *testing.T, dir string, board *edgetest.Board, sim *gpio.SimBoard, specs []gpio.Spec) (*edgetest.Rig, *gpio.Source, func() time.Duration) {
+	t.Helper()
+	rig := edgetest.OpenRig(t, dir, board)
+	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: sim.Lookup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := bench.Start(t, s)
+	poll(t, "ok of all devices", func() bool {
+		return !slices.ContainsFunc(s.Devices(), func(d edge.DeviceStatus) bool { return d.Status != "ok" })
+	})
+	return rig, s, stop
+}
+
 // TestOnTheRealPump runs devices over the real Pump and store, through a restart.
 func TestOnTheRealPump(t *testing.T) {
 	dir, board := t.TempDir(), edgetest.NewBoard("boot-1")
 	sim := gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono})
 	specs := []gpio.Spec{spec(t, "digital_in", door), spec(t, "counter", "flow: {counter: GPIO22, every: 1h}"), spec(t, "digital_out", "pump: {digital_out: GPIO27}")}
-	open := func() (*edgetest.Rig, *gpio.Source, func() time.Duration) {
-		rig := edgetest.OpenRig(t, dir, board)
-		s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: sim.Lookup})
-		if err != nil {
-			t.Fatal(err)
-		}
-		stop := bench.Start(t, s)
-		poll(t, "ok of all devices", func() bool {
-			return !slices.ContainsFunc(s.Devices(), func(d edge.DeviceStatus) bool { return d.Status != "ok" })
-		})
-		return rig, s, stop
-	}
-	rig, s, stop := open()
+	rig, s, stop := openSpine(t, dir, board, sim, specs)
 	poll(t, "id of the first level", func() bool { d, _ := s.Device("door"); return d.Event != "" })
 	out, err := s.Command(t.Context(), edge.Command{ID: "c1", Device: "pump", Verb: "toggle", From: "client:app"})
 	if err != nil || !out.Done || out.Event == "" || out.Why != "" {
@@ -63,7 +66,7 @@ func TestOnTheRealPump(t *testing.T) {
 	stop()
 	rig.Stop()
 
-	rig, s, stop = open()
+	rig, s, stop = openSpine(t, dir, board, sim, specs)
 	defer stop()
 	page, err := rig.Log.Read(edge.Query{Limit: 1000})
 	if err != nil {
