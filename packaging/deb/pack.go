@@ -84,7 +84,7 @@ func (o options) info(contents files.Contents) *nfpm.Info {
 		DisableGlobbing: true,
 		Overridables: nfpm.Overridables{
 			Depends:    []string{"systemd (>= 252)", "init-system-helpers (>= 1.65.2)"},
-			Recommends: []string{"ca-certificates", "avahi-daemon"},
+			Recommends: []string{"ca-certificates"},
 			Suggests:   []string{"mosquitto"},
 			Contents:   contents,
 			Umask:      0o022,
