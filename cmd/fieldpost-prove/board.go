@@ -109,7 +109,7 @@ func (b *board) phases(ctx context.Context) error {
 	systemd, _ := command(ctx, "systemctl", "--version") // told only
 	systemd, _, _ = strings.Cut(systemd, "\n")
 	fmt.Fprintf(b.out, "     %s, %s\n", chip.dev, systemd)
-	for _, phase := range []func(context.Context) error{b.install, b.configure, b.inside, b.debounce, b.lines, b.stop, b.denied, b.purge} {
+	for _, phase := range []func(context.Context) error{b.install, b.configure, b.inside, b.debounce, b.bell, b.lines, b.stop, b.denied, b.purge} {
 		if err := phase(ctx); err != nil {
 			return err
 		}

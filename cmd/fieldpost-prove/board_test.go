@@ -30,13 +30,42 @@ func without(es []lineEvent, i, n int) []lineEvent {
 	return append(append([]lineEvent{}, es[:i]...), es[i+n:]...)
 }
 
+// edgeCase is a run with something changed in it, and what is said of that.
+type edgeCase struct {
+	change func([]toggle, []lineEvent) ([]toggle, []lineEvent)
+	fault  string // "" where the run is fine
+	lost   uint64
+	merged int
+}
+
+// judged judges the cases. A kill befell the agent all the time, so that a hole has
+// its reason.
+func judged(t *testing.T, cases map[string]edgeCase) {
+	t.Helper()
+	kill := []span{{what: "kill", to: 5e9}}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			ts, es := c.change(boardRun(20))
+			v := judgeEdges(ts, es, kill)
+			hasFault(t, v.faults, c.fault)
+			if v.lost != c.lost || v.coalesced != c.merged {
+				t.Errorf("lost %d, coalesced %d; want %d, %d", v.lost, v.coalesced, c.lost, c.merged)
+			}
+		})
+	}
+}
+
+// hasFault sees that one of the faults is the wanted one, or that there is none.
+func hasFault(t *testing.T, got []string, want string) {
+	t.Helper()
+	all := strings.Join(got, "\n")
+	if want == "" && all != "" || !strings.Contains(all, want) {
+		t.Errorf("faults %q, want %q", all, want)
+	}
+}
+
 func TestJudgeEdges(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func([]toggle, []lineEvent) ([]toggle, []lineEvent)
-		fault  string // "" where the run is fine
-		lost   uint64
-		merged int
-	}{
+	judged(t, map[string]edgeCase{
 		"whole": {change: func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) { return ts, es }},
 		"a hole that is told": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
 			es = without(es, 5, 2)
@@ -66,6 +95,11 @@ func TestJudgeEdges(t *testing.T) {
 		"a loss of nothing": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
 			return ts, append(append(append([]lineEvent{}, es[:5]...), lossBefore(es[5], 1)), es[5:]...)
 		}, "too many", 1, -1},
+	})
+}
+
+func TestJudgeNumbers(t *testing.T) {
+	judged(t, map[string]edgeCase{
 		"an event listed twice": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
 			return ts, append(es, es[len(es)-1])
 		}, "there twice", 0, -1},
@@ -85,6 +119,15 @@ func TestJudgeEdges(t *testing.T) {
 			return ts, es
 		}, "no request", 0, 0},
 		"nothing": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) { return ts, nil }, "requested 0 times", 0, 20},
+		"out of order": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
+			es[4].N = 1
+			return ts, es
+		}, "has number 1 after", 0, 0},
+	})
+}
+
+func TestJudgeStamps(t *testing.T) {
+	judged(t, map[string]edgeCase{
 		"the wrong level": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
 			es[4].Data.Value = !es[4].Data.Value
 			return ts, es
@@ -101,21 +144,55 @@ func TestJudgeEdges(t *testing.T) {
 			es[0].Mono = 5
 			return ts, es
 		}, "before the first toggle", 0, 0},
-		"out of order": {func(ts []toggle, es []lineEvent) ([]toggle, []lineEvent) {
-			es[4].N = 1
-			return ts, es
-		}, "has number 1 after", 0, 0},
+	})
+}
+
+// holes takes edges away from a run and tells each hole as a loss.
+func holes(es []lineEvent, at ...[2]int) (left []lineEvent) {
+	from := 0
+	for _, h := range at {
+		left = append(append(left, es[from:h[0]]...), lossBefore(es[h[0]+h[1]], uint64(h[1])))
+		from = h[0] + h[1]
+	}
+	return append(left, es[from:]...)
+}
+
+// A told loss is not enough: only a kill explains a hole, and a small one.
+func TestJudgeBlame(t *testing.T) {
+	const s = int64(1e9)
+	kill, second := span{what: "kill", from: 5 * s, to: 6 * s}, span{what: "second kill", from: 9 * s, to: 10 * s}
+	restart, reexec := kill, kill
+	restart.what, restart.graceful = "restart", true
+	reexec.what, reexec.graceful = "daemon-reexec", true
+	for name, c := range map[string]struct {
+		holes  [][2]int // the first edge that is gone, and how many; edge i is of (i+1)/10 s
+		befell []span
+		fault  string
+	}{
+		"two at a kill":                       {[][2]int{{49, 2}}, []span{kill, second}, ""},
+		"two just before a kill":              {[][2]int{{42, 2}}, []span{kill}, ""},
+		"two at each kill":                    {[][2]int{{49, 2}, {89, 2}}, []span{kill, second}, ""},
+		"three at a kill":                     {[][2]int{{49, 3}}, []span{kill}, "3 edges are lost at the kill"},
+		"three at a kill in two holes":        {[][2]int{{49, 2}, {55, 1}}, []span{kill}, "3 edges are lost at the kill"},
+		"a queue thrown away at a kill":       {[][2]int{{50, 32}}, []span{kill, second}, "32 edges are lost at the kill"},
+		"one at a restart":                    {[][2]int{{50, 1}}, []span{restart, second}, "1 edges are lost at the restart"},
+		"a queue thrown away at a restart":    {[][2]int{{50, 12}}, []span{restart}, "12 edges are lost at the restart"},
+		"one at a daemon-reexec":              {[][2]int{{52, 1}}, []span{reexec}, "1 edges are lost at the daemon-reexec"},
+		"one with a restart where a kill was": {[][2]int{{92, 1}}, []span{kill, {what: "restart", from: 9 * s, to: 10 * s, graceful: true}}, "at the restart"},
+		"one long before a kill":              {[][2]int{{20, 1}}, []span{kill}, "where nothing befell the agent"},
+		"one long after a kill":               {[][2]int{{75, 1}}, []span{kill}, "where nothing befell the agent"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := judgeEdges(c.change(boardRun(20)))
-			all := strings.Join(v.faults, "\n")
-			if c.fault == "" && all != "" || c.fault != "" && !strings.Contains(all, c.fault) {
-				t.Errorf("faults %q, want %q", all, c.fault)
-			}
-			if v.lost != c.lost || v.coalesced != c.merged {
-				t.Errorf("lost %d, coalesced %d; want %d, %d", v.lost, v.coalesced, c.lost, c.merged)
-			}
+			ts, es := boardRun(120)
+			hasFault(t, judgeEdges(ts, holes(es, c.holes...), c.befell).faults, c.fault)
 		})
+	}
+	// Told as lost, and no number is missing: the kernel merges few.
+	for count, fault := range map[int]string{4: "", 6: "only 0 are missing in the kernel's numbers"} {
+		ts, es := boardRun(20)
+		es = renumbered(without(es, 6, count))
+		es = append(append(append([]lineEvent{}, es[:6]...), lossBefore(es[6], uint64(count))), es[6:]...)
+		hasFault(t, judgeEdges(ts, es, []span{{what: "kill", to: 5 * s}}).faults, fault)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warthog618/go-gpiocdev/uapi"
@@ -21,6 +22,7 @@ const (
 	flowLine   = 6
 	doorLine   = 17
 	lampLine   = 22
+	bellLine   = 23
 	pumpLine   = 27
 )
 
@@ -126,6 +128,7 @@ type sampler struct {
 	chip    *simChip
 	every   time.Duration
 	samples []sample
+	last    atomic.Int64 // when the last whole sample began
 }
 
 func (s *sampler) run(ctx context.Context) error {
@@ -139,8 +142,18 @@ func (s *sampler) run(ctx context.Context) error {
 		}
 		p.end = mono()
 		s.samples = append(s.samples, p)
+		s.last.Store(p.at)
 	}
 	return nil
+}
+
+// since waits for a sample that began after a moment, and gives the time then. The
+// machine may stall for longer than any time that one could wait without looking.
+func (s *sampler) since(ctx context.Context, moment int64) (now int64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("no look at the outputs for 20 s"))
+	defer cancel()
+	err = poll(ctx, s.every, func() (bool, error) { return s.last.Load() >= moment, nil })
+	return mono(), err
 }
 
 // background runs something beside the faults. The function given stops it, waits

@@ -10,6 +10,14 @@ import (
 // kernel merges two edges without a trace where its thread is late (FACTS.md 8, T1).
 const mostCoalesced = 4
 
+const (
+	// mostLost is how many edges a kill may cost: those that were read and not yet
+	// stored. FACTS.md 8 saw one at most.
+	mostLost = 2
+	// lossReach is how long before a kill an edge may have come that is lost with it.
+	lossReach = time.Second
+)
+
 // toggle is one change of a line's level, on CLOCK_MONOTONIC.
 type toggle struct {
 	before, after int64 // around the write
@@ -35,8 +43,9 @@ type lineEvent struct {
 // edgeVerdict is what became of the toggles.
 type edgeVerdict struct {
 	edges, unnumbered int
-	lost              uint64
-	coalesced         int // toggles that are neither; negative where more was told than there was
+	lost              uint64 // told
+	gaps              uint64 // edges that the kernel numbered and nobody stored
+	coalesced         int    // toggles that are neither; negative where more was told than there was
 	requests          []string
 	latency           []time.Duration // the kernel's stamp after the write began, sorted
 	holes             []string        // what was told as lost
@@ -48,11 +57,11 @@ func (v *edgeVerdict) fault(format string, args ...any) {
 }
 
 // judgeEdges compares what is stored of a line, in the order of n, with its
-// toggles, in order of time.
-func judgeEdges(toggles []toggle, events []lineEvent) *edgeVerdict {
+// toggles and with what befell the agent, both in order of time.
+func judgeEdges(toggles []toggle, events []lineEvent, befell []span) *edgeVerdict {
 	v := &edgeVerdict{}
 	v.count(events)
-	v.numbers(events)
+	v.blame(v.numbers(events), befell)
 	v.match(toggles, events)
 	v.coalesced = len(toggles) - v.edges - int(v.lost)
 	switch {
@@ -60,6 +69,8 @@ func judgeEdges(toggles []toggle, events []lineEvent) *edgeVerdict {
 		v.fault("%d toggles, and %d events with %d told as lost: %d too many", len(toggles), v.edges, v.lost, -v.coalesced)
 	case v.coalesced > mostCoalesced:
 		v.fault("%d toggles, and %d events with %d told as lost: %d are missing without a word", len(toggles), v.edges, v.lost, v.coalesced)
+	case v.lost > v.gaps && v.coalesced+int(v.lost-v.gaps) > mostCoalesced:
+		v.fault("%d are told as lost, and only %d are missing in the kernel's numbers", v.lost, v.gaps)
 	}
 	if len(v.requests) != 1 {
 		v.fault("the line was requested %d times (%v): it was let go of in between", len(v.requests), v.requests)
@@ -91,11 +102,18 @@ func (v *edgeVerdict) count(events []lineEvent) {
 	}
 }
 
+// gap is a hole in a request's numbers, between the edges on both sides of it.
+type gap struct {
+	count    uint64
+	from, to int64
+}
+
 // numbers sees that each request's numbers run from 1 without a hole but those
-// that a loss tells before the next edge.
-func (v *edgeVerdict) numbers(events []lineEvent) {
+// that a loss tells before the next edge, and gives these.
+func (v *edgeVerdict) numbers(events []lineEvent) (gaps []gap) {
 	last := map[string]uint32{}
-	told := uint64(0) // since the edge before
+	before := int64(0) // the edge before
+	told := uint64(0)  // since the edge before
 	for _, e := range events {
 		d := e.Data
 		if e.Kind == "loss" {
@@ -118,8 +136,35 @@ func (v *edgeVerdict) numbers(events []lineEvent) {
 		case uint64(d.LineSeqno-prev-1) > told:
 			v.fault("event %s: line_seqno %d after %d, and only %d told as lost", e.ID, d.LineSeqno, prev, told)
 		}
+		if d.LineSeqno > prev+1 {
+			gaps = append(gaps, gap{uint64(d.LineSeqno - prev - 1), before, e.Mono})
+		}
 		last[d.Request] = max(prev, d.LineSeqno)
-		told = 0
+		told, before = 0, e.Mono
+	}
+	return gaps
+}
+
+// blame finds what befell the agent at each hole. Only a kill may cost edges, and
+// few: all that was not read yet waits in the kernel.
+func (v *edgeVerdict) blame(gaps []gap, befell []span) {
+	lost := make([]uint64, len(befell))
+	for _, g := range gaps {
+		v.gaps += g.count
+		at := slices.IndexFunc(befell, func(s span) bool { return g.from <= s.to && g.to >= s.from-int64(lossReach) })
+		switch {
+		case at < 0:
+			v.fault("%d edges are lost before mono %d, where nothing befell the agent", g.count, g.to)
+		case befell[at].graceful:
+			v.fault("%d edges are lost at the %s, which gives the agent time to store all", g.count, befell[at].what)
+		default:
+			lost[at] += g.count
+		}
+	}
+	for i, n := range lost {
+		if n > mostLost {
+			v.fault("%d edges are lost at the %s, and %d at most may be", n, befell[i].what, mostLost)
+		}
 	}
 }
 
@@ -169,13 +214,13 @@ type sample struct {
 	lamp, pump bool
 }
 
-// span is a time in which the pump's level is known.
+// span is a time in which the pump's level is known, or of a fault.
 type span struct {
 	what     string
 	from, to int64
 	falls    bool // from on to off, once; else it is level throughout
 	level    bool
-	graceful bool // where it falls: the agent was asked to end
+	graceful bool // the agent was asked to end, or not to
 }
 
 // judgePump compares the samples with the spans.

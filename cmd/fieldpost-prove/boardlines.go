@@ -63,13 +63,25 @@ const (
 type watched struct {
 	toggler toggler
 	sampler sampler
-	spans   []span
+	spans   []span // of the pump
+	faults  []span // each fault, until the agent is there again
+}
+
+// ends is how often the agent was ended.
+func (w *watched) ends() (n int) {
+	for _, s := range w.spans {
+		if s.falls {
+			n++
+		}
+	}
+	return n
 }
 
 // lines changes an input ten times a second and watches two outputs, while the
 // agent is killed, restarted and replaced.
 func (b *board) lines(ctx context.Context) error {
-	if err := b.must("the lamp and the pump are switched on", errors.Join(switchOn(ctx, "lamp"), switchOn(ctx, "pump"))); err != nil {
+	trace, err := switchOnTraced(ctx)
+	if err := b.must("the lamp and the pump are switched on, and the kernel's trace has each", err); err != nil {
 		return err
 	}
 	watch, err := watchInfo(b.chip, lampLine)
@@ -81,16 +93,25 @@ func (b *board) lines(ctx context.Context) error {
 	if err := b.must("each fault is survived", err, w.sums()...); err != nil {
 		return err
 	}
+	b.judgeLampLine(watch, trace, w)
+	b.report("the pump went to its safe level at each stop, was at its boot level after it, and on in between", faults(judgePump(w.sampler.samples, w.spans)))
+	pumped, err := storedEvents(ctx, "pump")
+	b.report("the agent drove it there itself at each restart and upgrade, and at no kill", errors.Join(err, faults(judgeStops(pumped, w.spans))))
+	b.judgeDoor(ctx, w)
+	b.report("the bell told nothing while nobody pressed it", b.bellIsStill(ctx))
+	b.report("the flow meter counted each pulse through all of it", b.flowIs(ctx, w.toggler.pulses), fmt.Sprintf("%d pulses", w.toggler.pulses))
+	return b.watchControl(ctx, watch)
+}
+
+// judgeLampLine judges what sysfs, the watch and the trace have of the lamp.
+func (b *board) judgeLampLine(watch *infoWatch, trace *valueTrace, w *watched) {
 	changes, err := watch.changes()
 	b.report("the lamp's line was never let go of or set up anew (LINEINFO_WATCH)", errors.Join(err, faults(changes)))
 	b.report("the lamp was on in every sample", errors.Join(faults(judgeLamp(w.sampler.samples)), atLeast(len(w.sampler.samples), 500, "samples")),
 		fmt.Sprintf("%d samples of sysfs, one each %v", len(w.sampler.samples), sampleTime))
-	b.report("the pump went to its safe level at each stop, was at its boot level after it, and on in between", faults(judgePump(w.sampler.samples, w.spans)))
-	pumped, err := storedEvents(ctx, "pump")
-	b.report("the agent drove it there itself at each restart and upgrade, and at no kill", errors.Join(err, faults(judgeStops(pumped, w.spans))))
-	b.judgeDoor(ctx, &w.toggler)
-	b.report("the flow meter counted each pulse through all of it", b.flowIs(ctx, w.toggler.pulses), fmt.Sprintf("%d pulses", w.toggler.pulses))
-	return b.watchControl(ctx, watch)
+	ds, err := driven()
+	b.report("the kernel never drove the lamp off, and it tells each level of the pump (trace event gpio_value)",
+		errors.Join(err, faults(trace.judgeDrives(ds, w.ends()))), fmt.Sprintf("lamp %q, pump %q", ds[trace.lamp], ds[trace.pump]))
 }
 
 func atLeast(got, want int, what string) error {
@@ -119,31 +140,46 @@ func (b *board) watch(ctx context.Context) (w *watched, err error) {
 	b.clockFollows(ctx)
 	since := mono() // when the pump was known to be on
 	for _, f := range b.boardFaults() {
-		if err := pause(ctx, calm); err != nil {
-			return w, err
-		}
-		before := mono()
-		if err := f.do(ctx); err != nil {
+		if since, err = w.befall(ctx, f, since); err != nil {
 			return w, fmt.Errorf("%s: %w", f.name, err)
 		}
-		fmt.Fprintf(b.out, "     %s took %.1f s\n", f.name, time.Duration(mono()-before).Seconds())
-		if !f.ends {
-			continue
-		}
-		ready := mono()
-		if err := pause(ctx, calm/4); err != nil {
-			return w, err
-		}
-		w.spans = append(w.spans,
-			span{what: "on before the " + f.name, from: since, to: before, level: true},
-			span{what: "through the " + f.name, from: before, to: ready, falls: true, graceful: f.graceful},
-			span{what: "after the " + f.name, from: ready, to: mono()})
-		if err := switchOn(ctx, "pump"); err != nil {
-			return w, fmt.Errorf("%s: %w", f.name, err)
-		}
-		since = mono()
+		took := w.faults[len(w.faults)-1]
+		fmt.Fprintf(b.out, "     %s took %.1f s\n", f.name, time.Duration(took.to-took.from).Seconds())
 	}
 	return w, pause(ctx, max(leastRun-time.Since(began), calm))
+}
+
+// befall has one fault happen after a while of calm, and notes when it was and what
+// the pump had to be then. Since is when it was known to be on: before, and again.
+func (w *watched) befall(ctx context.Context, f boardFault, since int64) (again int64, err error) {
+	if err := pause(ctx, calm); err != nil {
+		return since, err
+	}
+	before, err := w.sampler.since(ctx, since)
+	if err != nil {
+		return since, err
+	}
+	if err := f.do(ctx); err != nil {
+		return since, err
+	}
+	ready := mono()
+	w.faults = append(w.faults, span{what: f.name, from: before, to: ready, graceful: !f.ends || f.graceful})
+	if !f.ends {
+		return since, nil
+	}
+	if err := pause(ctx, calm/4); err != nil {
+		return since, err
+	}
+	settled, err := w.sampler.since(ctx, ready)
+	if err != nil {
+		return since, err
+	}
+	w.spans = append(w.spans,
+		span{what: "on before the " + f.name, from: since, to: before, level: true},
+		span{what: "through the " + f.name, from: before, to: settled, falls: true, graceful: f.graceful},
+		span{what: "after the " + f.name, from: ready, to: settled})
+	err = switchOn(ctx, "pump")
+	return mono(), err
 }
 
 // clockFollows takes the clock's sync away again, in the calm before the faults.
@@ -165,7 +201,8 @@ func switchOn(ctx context.Context, name string) error {
 
 // judgeDoor reads what is stored of the door once all is there, and compares it
 // with the toggles and with what the broker's subscriber got.
-func (b *board) judgeDoor(ctx context.Context, t *toggler) {
+func (b *board) judgeDoor(ctx context.Context, w *watched) {
+	t := &w.toggler
 	last := t.toggles[len(t.toggles)-1]
 	var events []lineEvent
 	wait, cancel := context.WithTimeoutCause(ctx, 15*time.Second, errors.New("the last toggle is not stored after 15 s"))
@@ -176,7 +213,7 @@ func (b *board) judgeDoor(ctx context.Context, t *toggler) {
 		n := len(events)
 		return n > 0 && events[n-1].Mono >= last.before, err
 	})
-	v := judgeEdges(t.toggles, events)
+	v := judgeEdges(t.toggles, events, w.faults)
 	seen := []string{
 		fmt.Sprintf("%d toggles, %d events, %d told as lost, %d coalesced by the kernel", len(t.toggles), v.edges, v.lost, v.coalesced),
 		fmt.Sprintf("request %s, %d levels without an edge", strings.Join(v.requests, " "), v.unnumbered),
@@ -229,8 +266,8 @@ func (b *board) flowIs(ctx context.Context, want int) error {
 	return nil
 }
 
-// watchControl shows that the watch sees a line that is let go of: a stop of the
-// service does that to the lamp.
+// watchControl shows that the watch and sysfs see a line that is let go of: a stop
+// of the service does that to the lamp, and its pull is down.
 func (b *board) watchControl(ctx context.Context, watch *infoWatch) error {
 	_, err := command(ctx, "systemctl", "stop", boardUnit)
 	var told []string
@@ -241,6 +278,11 @@ func (b *board) watchControl(ctx context.Context, watch *infoWatch) error {
 		err = errors.New("the lamp's line was let go of, and the kernel told nothing: the watch is blind")
 	}
 	b.report("control: the watch sees the release at a stop", err, told...)
+	on, err := b.chip.level(lampLine)
+	if err == nil && on {
+		err = errors.New("the lamp was let go of, and sysfs has it on: its samples say nothing")
+	}
+	b.report("control: sysfs sees the lamp fall with it", err)
 	_, err = command(ctx, "systemctl", "start", boardUnit)
 	return errors.Join(err, switchOn(ctx, "pump"))
 }

@@ -32,6 +32,7 @@ devices:
   door: {digital_in: GPIO17, pull: none}
   window: {digital_in: GPIO5, pull: none, debounce: 20ms}
   flow: {counter: GPIO6, pull: none, every: 1s}
+  bell: {button: GPIO23, long: 3s}
   lamp: {digital_out: GPIO22, boot: hold, stop: hold}
   pump: {digital_out: GPIO27, boot: off, stop: off}
 uplinks:
@@ -141,12 +142,17 @@ func apiGet(ctx context.Context, path string, into any) error {
 	return a.get(ctx, path, into)
 }
 
-// storedEvents reads all events of a name, oldest first.
-func storedEvents(ctx context.Context, name string) (all []lineEvent, err error) {
+// storedEvents reads all that is stored of a line, oldest first.
+func storedEvents(ctx context.Context, name string) ([]lineEvent, error) {
+	return storedOf[lineEvent](ctx, name)
+}
+
+// storedOf reads all events of a name, oldest first.
+func storedOf[E any](ctx context.Context, name string) (all []E, err error) {
 	path := "/v1/events?order=asc&limit=1000&name=" + name
 	for after := ""; ; {
 		var page struct {
-			Events []lineEvent
+			Events []E
 			Next   string
 		}
 		if err := apiGet(ctx, path+after, &page); err != nil {
