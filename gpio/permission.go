@@ -32,7 +32,7 @@ func permission(path string) string {
 		return fmt.Sprintf("%s; put %s into its group: sudo usermod -aG %s %s, then start the agent again", says, me, group, me)
 	}
 	return fmt.Sprintf("%s; give it to the group %s: sudo groupadd -f %s, sudo usermod -aG %s %s, and a udev rule such as the package's "+
-		"60-fieldpost.rules (SUBSYSTEM==\"gpio\", KERNEL==\"gpiochip*\", GROUP=\"%s\", MODE=\"0660\"), sudo udevadm trigger --subsystem-match=gpio, then start the agent again",
+		"60-fieldpost.rules (SUBSYSTEM==\"gpio\", KERNEL==\"gpiochip*\", GROUP=\"%s\", MODE=\"0660\"), sudo udevadm control --reload, sudo udevadm trigger --subsystem-match=gpio, then start the agent again",
 		says, gpioGroup, gpioGroup, gpioGroup, me, gpioGroup)
 }
 
