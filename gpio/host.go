@@ -81,25 +81,34 @@ func startWith(s slot) error {
 	return errors.New("periph's drivers were started before ours")
 }
 
-// publish registers pins, the positions of the header that they are at, and the
-// other names that they have. Of a name that two lines have the first wins.
+// publish registers pins and the positions of the header that they are at, in
+// place of whatever has those names, and then the other names that they have,
+// where these are free.
 func publish(pins []*linePin) error {
 	positions := map[string]string{}
-	for alias, name := range aliases() {
-		positions[name] = alias
+	for position, name := range aliases() {
+		positions[name] = position
 	}
 	for _, p := range pins {
 		_ = gpioreg.Unregister(p.name) // an error says that there is none
 		if err := gpioreg.Register(p); err != nil {
 			return err
 		}
-		for _, alias := range []string{positions[p.name], p.alias} {
-			if alias == "" || gpioreg.ByName(alias) != nil {
-				continue
-			}
-			if err := gpioreg.RegisterAlias(alias, p.name); err != nil {
-				return err
-			}
+		position, ok := positions[p.name]
+		if !ok {
+			continue
+		}
+		_ = gpioreg.Unregister(position)
+		if err := gpioreg.RegisterAlias(position, p.name); err != nil {
+			return err
+		}
+	}
+	for _, p := range pins {
+		if p.alias == "" || gpioreg.ByName(p.alias) != nil {
+			continue
+		}
+		if err := gpioreg.RegisterAlias(p.alias, p.name); err != nil {
+			return err
 		}
 	}
 	return nil
