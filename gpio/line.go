@@ -127,12 +127,24 @@ func (e *BusyError) Error() string {
 // Unwrap gives the errno.
 func (e *BusyError) Unwrap() error { return unix.EBUSY }
 
-// absentError keeps an errno or a text and is edge.ErrAbsent as well.
+// absence is edge.ErrAbsent with its cause, which says more than that word.
+type absence struct {
+	what  string
+	cause error
+}
+
+// Error says what was tried, and why it can't be.
+func (e *absence) Error() string { return e.what + ": " + e.cause.Error() }
+
+// Unwrap gives edge.ErrAbsent and the cause, such as an errno.
+func (e *absence) Unwrap() []error { return []error{edge.ErrAbsent, e.cause} }
+
+// absentError says that something is not there; a nil cause adds nothing to that.
 func absentError(what string, cause error) error {
 	if cause == nil {
-		return fmt.Errorf("%s: %w", what, edge.ErrAbsent)
+		cause = edge.ErrAbsent
 	}
-	return fmt.Errorf("%s: %w: %w", what, edge.ErrAbsent, cause)
+	return &absence{what, cause}
 }
 
 // check refuses a config that no kernel would take.
