@@ -18,7 +18,7 @@ func (c *cdevChip) line(offset, fd int, id string, cfg LineConfig) (*cdevLine, e
 		return nil, errors.Join(fmt.Errorf("request line %s: %w", c.lineName(offset), err), unix.Close(fd))
 	}
 	return &cdevLine{chip: c, offset: offset, name: c.lineName(offset), id: id, cfg: cfg,
-		file: os.NewFile(uintptr(fd), c.lineName(offset)), log: c.board.opt.Log}, nil
+		file: os.NewFile(uintptr(fd), c.lineName(offset))}, nil
 }
 
 // park puts a line on the shelf, where its config wants that. A line that can't

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -30,7 +29,6 @@ type cdevLine struct {
 	id     string
 	cfg    LineConfig
 	file   *os.File // non-blocking; its descriptor is the request
-	log    *slog.Logger
 
 	mu     sync.Mutex // guards the four below
 	level  bool       // of an output: as it was set
@@ -236,7 +234,7 @@ func (l *cdevLine) Park() error {
 	if kept {
 		l.closed = true
 	} else if !l.closed && l.cfg.Park != "" && l.cfg.Output {
-		l.log.Warn("the output's line is released: only systemd's descriptor store could hold it", "line", l.name)
+		l.chip.board.opt.Log.Warn("the output's line is released: only systemd's descriptor store could hold it", "line", l.name)
 	}
 	l.mu.Unlock()
 	if !kept {
