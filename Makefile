@@ -75,8 +75,9 @@ fuzz: ## every fuzz target for FUZZTIME each, 10 minutes in all
 bench: setup build ## the numbers beside the peers', measured in one run (SHORT=1 for a quick one)
 	go run ./cmd/fieldpost-prove bench -fieldpost bin/fieldpost $(if $(SHORT),-short)
 
-prove: setup build ## the fault runs, and what each of them lost
-	go run ./cmd/fieldpost-prove e2e -fieldpost bin/fieldpost
+prove: setup build ## every fault, and what each lost: up to 90 minutes (SAMPLE=1 for 15, SEED=n to repeat)
+	go build -o bin/fieldpost-prove ./cmd/fieldpost-prove
+	bin/fieldpost-prove prove -fieldpost bin/fieldpost $(if $(SAMPLE),-sample) $(if $(SEED),-seed $(SEED)) $(if $(ONLY),-only $(ONLY))
 
 lint: ## gofmt, vet, staticcheck, the house rules, the import test
 	STATICCHECK=$(STATICCHECK) .ci/lint

@@ -22,6 +22,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"e2e", "the end-to-end runs with faults; fails where an event is lost", runE2E},
+		{"prove", "every fault of the store's promises, and what each lost", runProve},
 		{"bench", "the numbers beside the peers'", runBench},
 		{"board", "the package on the emulated board; packaging/board/test-deb runs it there", runBoard},
 	}
