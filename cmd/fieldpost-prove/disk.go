@@ -50,21 +50,50 @@ func newDisk(dir string, megabytes int64) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make disk image: %w", err)
 	}
-	// Blocks of 4 kB, as on a card: a small image would get 1 kB. Without the lazy
-	// parts nothing is written later in the background.
-	if _, err := output("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.image); err != nil {
+	if err := makeFS("ext4", d.image); err != nil {
 		return nil, err
 	}
-	device, err := output("losetup", "--find", "--show", d.image)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoDisk, err)
+	if d.device, err = attachLoop(d.image); err != nil {
+		return nil, err
 	}
-	d.device = strings.TrimSpace(device)
-	if _, err := output("mount", "-o", "noatime", d.device, d.Path); err != nil {
+	if err := mountFS("ext4", d.device, d.Path); err != nil {
 		_, _ = output("losetup", "--detach", d.device)
-		return nil, fmt.Errorf("%w: %w", errNoDisk, err)
+		return nil, err
 	}
 	return d, nil
+}
+
+// makeFS makes an empty file system on a device or in an image. Blocks are of
+// 4 kB, as on a card: a small ext4 would get 1 kB. Without the lazy parts nothing
+// is written later in the background.
+func makeFS(fstype, on string) error {
+	var err error
+	switch fstype {
+	case "ext4":
+		_, err = output("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", on)
+	case "xfs":
+		_, err = output("mkfs.xfs", "-q", "-f", "-K", on)
+	default:
+		err = fmt.Errorf("make file system: %q is not known here", fstype)
+	}
+	return err
+}
+
+// attachLoop puts a loop device on a file, and gives its path.
+func attachLoop(file string, options ...string) (string, error) {
+	device, err := output("losetup", append(options, "--find", "--show", file)...)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errNoDisk, err)
+	}
+	return strings.TrimSpace(device), nil
+}
+
+// mountFS mounts a device as a card is mounted.
+func mountFS(fstype, device, path string) error {
+	if _, err := output("mount", "-t", fstype, "-o", "noatime,nodiscard", device, path); err != nil {
+		return fmt.Errorf("%w: %w", errNoDisk, err)
+	}
+	return nil
 }
 
 // Written is how many bytes the block device has taken so far, after all that is
