@@ -29,21 +29,53 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 	}
 	f, receipt := s.assign(b)
 	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
-	blocks := blocksFor(len(stream))
-	if int64(blocks)*blockSize > s.opt.JournalBytes {
+	if int64(blocksFor(len(stream)))*blockSize > s.opt.JournalBytes {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, fmt.Errorf("append %d records, %d bytes: %w", len(b.Entries), len(stream), ErrTooLarge)
 	}
-	if err := s.makeRoom(blocks); err != nil {
+	codec := byte(codecPlain)
+	if len(stream) >= pressFrom { // the tail goes on to hold it as it was
+		stream, codec = s.packer.press.shrink(make([]byte, 0, len(stream)), stream)
+	}
+	if err := s.makeRoom(blocksFor(len(stream))); err != nil {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, s.failed(err)
 	}
-	if err := s.writeFlush(f, stream); err != nil {
+	if err := s.writeFlush(f, stream, codec); err != nil {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, s.failed(err)
 	}
 	s.publish(f)
 	return receipt, nil
+}
+
+// flushCursors makes durable which cursors moved, where no flush came along that
+// would have taken them. What finds no room, or fails, goes with the next one.
+func (s *Store) flushCursors() {
+	if !s.oneAppend.TryLock() { // that flush takes them
+		return
+	}
+	defer s.oneAppend.Unlock()
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	if !s.alive() || !s.running {
+		return
+	}
+	f, _ := s.assign(Batch{})
+	if len(f.rows) == 0 {
+		return
+	}
+	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
+	if h := s.halves[s.active]; h.bad || h.full || h.room() < blocksFor(len(stream)) {
+		s.redo(f.rows)
+		return
+	}
+	if err := s.writeFlush(f, stream, codecPlain); err != nil {
+		s.redo(f.rows)
+		_ = s.failed(err) // told by Health
+		return
+	}
+	s.publish(f)
 }
 
 // assign gives the entries their numbers and adds the rows of cursors that moved.
@@ -175,11 +207,11 @@ func (s *Store) turn() error {
 	return nil
 }
 
-// writeFlush puts a flush into the active half. After a failed one nothing is
+// writeFlush puts a flush, encoded by the codec, into the active half. After a failed one nothing is
 // acknowledged until a run in a new generation was written and read back.
-func (s *Store) writeFlush(f *flush, stream []byte) error {
+func (s *Store) writeFlush(f *flush, stream []byte, codec byte) error {
 	h := s.halves[s.active]
-	run := appendRun(make([]byte, 0, blocksFor(len(stream))*blockSize), stream, h.gen, f.number)
+	run := appendRun(make([]byte, 0, blocksFor(len(stream))*blockSize), stream, codec, h.gen, f.number)
 	begun := time.Now()
 	err := h.write(run, s.opt.Fault)
 	if err == nil && s.suspect {

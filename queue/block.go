@@ -10,8 +10,8 @@ import (
 //
 //	"FPB1" | crc32c of the rest (4) | version (1) | codec (1) | packing (1) | 0
 //	| epoch (4) | count (2) | 0 (2) | first seq (8) | first n (8) | body length (4) | body
-//	body: a head a record {n as a difference, crc32c of the data (4), boot,
-//	mono as a difference, length}, then the data, as they are or packed
+//	body, plain or zstd: a head a record {n as a difference, crc32c of the data (4),
+//	boot, mono as a difference, length}, then the data, as they are or packed
 //
 // The magic and the checksum let a salvage find it in any bytes. The first seq
 // stands in the key too.
@@ -45,11 +45,27 @@ type block struct {
 func (b *block) first() uint64 { return b.records[0].seq }
 func (b *block) last() uint64  { return b.records[len(b.records)-1].seq }
 
-// appendBlock encodes a block.
-func appendBlock(dst []byte, b *block, codec Codec) []byte {
+// appendBlock encodes a block; scratch is room to work in, given back grown.
+func appendBlock(dst, scratch []byte, b *block, pk packer) (out, room []byte) {
+	body, packing := appendBody(scratch[:0], b, pk.codec)
 	at := len(dst)
 	dst = append(dst, zeros[:dataHeader]...)
-	body := len(dst)
+	dst, codec := pk.press.shrink(dst, body)
+	h := dst[at:]
+	copy(h, blockMagic)
+	h[8], h[9], h[10] = blockV1, codec, packing
+	binary.LittleEndian.PutUint32(h[12:], b.epoch)
+	binary.LittleEndian.PutUint16(h[16:], uint16(len(b.records)))
+	binary.LittleEndian.PutUint64(h[20:], b.first())
+	binary.LittleEndian.PutUint64(h[28:], b.records[0].n)
+	binary.LittleEndian.PutUint32(h[36:], uint32(len(h)-dataHeader))
+	binary.LittleEndian.PutUint32(h[4:], checksum(h[8:]))
+	return dst, body
+}
+
+// appendBody encodes what stands behind a block's header, and says how the data
+// are packed.
+func appendBody(dst []byte, b *block, codec Codec) (body []byte, packing byte) {
 	n, mono := b.records[0].n, int64(0)
 	for _, r := range b.records {
 		dst = binary.AppendUvarint(dst, r.n-n)
@@ -59,29 +75,17 @@ func appendBlock(dst []byte, b *block, codec Codec) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.data)))
 		n, mono = r.n, r.stamp.Mono
 	}
-	packing := byte(packPlain)
 	if codec != nil {
-		packing = packCodec
 		payloads := make([][]byte, len(b.records))
 		for i, r := range b.records {
 			payloads[i] = r.data
 		}
-		dst = codec.Pack(dst, payloads)
-	} else {
-		for _, r := range b.records {
-			dst = append(dst, r.data...)
-		}
+		return codec.Pack(dst, payloads), packCodec
 	}
-	h := dst[at:]
-	copy(h, blockMagic)
-	h[8], h[9], h[10] = blockV1, codecPlain, packing
-	binary.LittleEndian.PutUint32(h[12:], b.epoch)
-	binary.LittleEndian.PutUint16(h[16:], uint16(len(b.records)))
-	binary.LittleEndian.PutUint64(h[20:], b.first())
-	binary.LittleEndian.PutUint64(h[28:], b.records[0].n)
-	binary.LittleEndian.PutUint32(h[36:], uint32(len(dst)-body))
-	binary.LittleEndian.PutUint32(h[4:], checksum(h[8:]))
-	return dst
+	for _, r := range b.records {
+		dst = append(dst, r.data...)
+	}
+	return dst, packPlain
 }
 
 // blockFrame checks the header and checksum of the block at the start of b,
@@ -108,19 +112,26 @@ func blockRange(b []byte) (first uint64, count int, n uint64, ok bool) {
 
 // parseBlockValue decodes a block; the data point into b or into memory of the
 // codec's.
-func parseBlockValue(b []byte, codec Codec) (*block, error) {
+func parseBlockValue(b []byte, pk packer) (*block, error) {
 	length, ok := blockFrame(b)
 	if !ok || length != len(b) {
 		return nil, errBlock
 	}
-	if b[8] != blockV1 || b[9] != codecPlain {
-		return nil, fmt.Errorf("read block: version %d, codec %d: %w", b[8], b[9], ErrNewer)
+	if b[8] != blockV1 {
+		return nil, fmt.Errorf("read block: version %d: %w", b[8], ErrNewer)
+	}
+	body, err := pk.press.open(b[9], b[dataHeader:])
+	if errors.Is(err, ErrNewer) {
+		return nil, fmt.Errorf("read block: %w", err)
+	}
+	if err != nil {
+		return nil, errBlock
 	}
 	out := &block{epoch: binary.LittleEndian.Uint32(b[12:])}
 	count := int(binary.LittleEndian.Uint16(b[16:]))
 	seq := binary.LittleEndian.Uint64(b[20:])
 	n := binary.LittleEndian.Uint64(b[28:])
-	r := reader{b: b[dataHeader:]}
+	r := reader{b: body}
 	if count == 0 || count > len(r.b) {
 		return nil, errBlock
 	}
@@ -140,7 +151,7 @@ func parseBlockValue(b []byte, codec Codec) (*block, error) {
 	if r.bad {
 		return nil, errBlock
 	}
-	if err := out.fill(r.b, lengths, b[10], codec); err != nil {
+	if err := out.fill(r.b, lengths, b[10], pk.codec); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -9,16 +9,37 @@ import (
 	"testing"
 )
 
+// testPacker stores payloads as they are.
+func testPacker(t testing.TB) packer {
+	p, err := newPress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return packer{press: p}
+}
+
+func blockOf(b *block, pk packer) []byte {
+	out, _ := appendBlock(nil, nil, b, pk)
+	return out
+}
+
 func FuzzBlock(f *testing.F) {
+	long := &block{epoch: 7}
+	for i := range blockRecords {
+		long.records = append(long.records, stored{n: uint64(i + 3), seq: uint64(i + 9), crc: checksum([]byte("again and again")), data: []byte("again and again")})
+	}
 	b := &block{epoch: 7, records: []stored{{n: 3, seq: 9, stamp: Stamp{1, 2}, crc: checksum([]byte("x")), data: []byte("x")}}}
-	f.Add(appendBlock(nil, b, nil))
+	pk := testPacker(f)
+	f.Add(blockOf(b, pk))
+	f.Add(blockOf(long, pk))
 	f.Add([]byte(blockMagic))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		got, err := parseBlockValue(in, nil)
+		got, err := parseBlockValue(in, pk)
 		if err != nil {
 			return
 		}
-		again, err := parseBlockValue(appendBlock(nil, got, nil), nil)
+		again, err := parseBlockValue(blockOf(got, pk), pk)
 		if err != nil || !reflect.DeepEqual(got, again) {
 			t.Fatalf("%v: %+v became %+v", err, got, again)
 		}
@@ -66,10 +87,17 @@ func FuzzRows(f *testing.F) {
 }
 
 func TestRunIsReadBack(t *testing.T) {
+	press := testPacker(t).press
 	for _, size := range []int{0, 1, 4000, blockPayload - runHeader, blockPayload, 3 * blockPayload, 300 << 10} {
 		f := &flush{number: 12, epoch: 3, first: 100, entries: []entry{{ring: "events", seq: 1, stamp: Stamp{1, -5}, data: bytes.Repeat([]byte{7}, size)}}}
-		stream := appendStream(make([]byte, 0, streamRoom(f)), f)
-		run := appendRun(nil, stream, 9, f.number)
+		stream, codec := appendStream(make([]byte, 0, streamRoom(f)), f), byte(codecPlain)
+		if pressed := size >= pressFrom; pressed {
+			stream, codec = press.shrink(nil, stream)
+			if codec != codecZstd || len(stream) > size/10 {
+				t.Fatalf("size %d: %d bytes by codec %d", size, len(stream), codec)
+			}
+		}
+		run := appendRun(nil, stream, codec, 9, f.number)
 		if len(run) != blocksFor(len(stream))*blockSize {
 			t.Fatalf("size %d: %d bytes", size, len(run))
 		}
@@ -78,7 +106,7 @@ func TestRunIsReadBack(t *testing.T) {
 		if !ok || head.gen != 9 || head.number != 12 {
 			t.Fatalf("size %d: head %+v", size, head)
 		}
-		got, blocks, err := readRun(head, 0, at)
+		got, blocks, err := readRun(head, 0, at, press)
 		if err != nil || blocks*blockSize != len(run) || !bytes.Equal(got.entries[0].data, f.entries[0].data) {
 			t.Fatalf("size %d: %v", size, err)
 		}
@@ -87,7 +115,7 @@ func TestRunIsReadBack(t *testing.T) {
 			torn[rand.IntN(len(torn))] ^= 1 << rand.IntN(8)
 			at := func(i int) []byte { return torn[i*blockSize : (i+1)*blockSize] }
 			if head, ok := parseBlock(at(0)); ok {
-				if _, _, err := readRun(head, 0, at); err == nil {
+				if _, _, err := readRun(head, 0, at, press); err == nil {
 					t.Fatalf("size %d: a changed bit was not noticed", size)
 				}
 			}

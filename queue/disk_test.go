@@ -39,11 +39,10 @@ func TestFullDiskRecovers(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 1000)
 	stored := uint64(0)
 	var err error
-	for range 20_000 {
-		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err != nil {
+	for i := range uint64(20_000) {
+		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: noise(i, 1000)}}}); err != nil {
 			break
 		}
 		stored++
@@ -69,7 +68,7 @@ func TestFullDiskRecovers(t *testing.T) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err == nil {
+		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: noise(0, 1000)}}}); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -92,9 +91,8 @@ func TestHeadroomEvictsAndSaysSo(t *testing.T) {
 	opt := testOptions(filepath.Join(dir, "store"))
 	opt.Headroom, opt.JournalBytes = 3<<20, 256<<10
 	s := open(t, opt)
-	data := make([]byte, 4000)
-	for range 3000 {
-		if _, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: data}}}); err != nil {
+	for i := range uint64(3000) {
+		if _, err := s.Append(Batch{Entries: []Entry{{Ring: "events", Data: noise(i, 4000)}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,7 @@
 //	     |                 4 KiB blocks and one fdatasync; only then is it visible
 //	     v
 //	RAM tail               what the journal holds and the segments do not yet
-//	     |  every 60 s, 10,000 records or when a half is full
+//	     |  with 10,000 records, a full half, or after a while
 //	     v
 //	segments, state.db     bbolt files: a folder a ring, and one file for rows
 //

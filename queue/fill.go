@@ -12,7 +12,7 @@ import (
 type filler struct {
 	dir     string // the ring's folder
 	ring    string
-	codec   Codec
+	packer  packer
 	events  int
 	bytes   int64
 	mapped  int64 // the address space of an open segment
@@ -155,8 +155,8 @@ func (f *filler) putBlocks(b *bolt.Bucket, now *sum, first uint64, epochs []uint
 			size += len(r.data) + 16
 			done++
 		}
-		f.scratch = appendBlock(f.scratch[:0], open, f.codec)
-		value := append([]byte(nil), f.scratch...) // bbolt keeps it until the commit
+		var value []byte // bbolt keeps it until the commit
+		value, f.scratch = appendBlock(nil, f.scratch, open, f.packer)
 		if err := b.Put(seqKey(open.first()), value); err != nil {
 			return done, err
 		}
@@ -177,7 +177,7 @@ func (f *filler) lastBlock(b *bolt.Bucket, now *sum, epoch uint32, seq uint64) *
 	if k == nil {
 		return nil
 	}
-	blk, err := copyBlock(k, v, f.codec)
+	blk, err := copyBlock(k, v, f.packer)
 	if err != nil || blk.epoch != epoch || blk.last()+1 != seq || len(blk.records) >= blockRecords || len(v) >= blockBytes*3/4 {
 		return nil
 	}

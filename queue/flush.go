@@ -10,8 +10,8 @@ import (
 //
 //	block   crc32c of the rest (4) | "FJ" | version (1) | first? (1) | generation (4)
 //	        | flush number (8) | index in the run (2) | payload bytes (2) | payload
-//	run     the payloads joined: stream length (4) | crc32c of the stream (4)
-//	        | codec (1) | reserved (3) | stream
+//	run     the payloads joined: length (4) and crc32c (4) of the stream as it is
+//	        stored | codec (1) | reserved (3) | stream, plain or zstd
 //	stream  epoch (4) | first n (8) | entries | rows
 //
 // All numbers are little endian. A run counts only whole: a torn one fails a
@@ -22,7 +22,13 @@ const (
 	blockPayload = blockSize - blockHeader
 	runHeader    = 12
 	journalV1    = 1
-	codecPlain   = 0
+
+	codecPlain = 0
+	codecZstd  = 1
+
+	// pressFrom is the size of a stream from which it is compressed: below that the
+	// disk takes it faster than it is made smaller.
+	pressFrom = 64 << 10
 )
 
 // entry is one record on its way through the journal, in the tail and into a
@@ -150,12 +156,12 @@ func blocksFor(stream int) int {
 	return (runHeader + stream + blockPayload - 1) / blockPayload
 }
 
-// appendRun cuts a stream into the blocks of one run.
-func appendRun(dst, stream []byte, gen uint32, number uint64) []byte {
+// appendRun cuts a stream, stored by the codec, into the blocks of one run.
+func appendRun(dst, stream []byte, codec byte, gen uint32, number uint64) []byte {
 	var head [runHeader]byte
 	binary.LittleEndian.PutUint32(head[0:], uint32(len(stream)))
 	binary.LittleEndian.PutUint32(head[4:], checksum(stream))
-	head[8] = codecPlain
+	head[8] = codec
 	for i := range blocksFor(len(stream)) {
 		at := len(dst)
 		dst = append(dst, make([]byte, blockHeader)...)
@@ -214,15 +220,13 @@ func parseBlock(b []byte) (h blockHead, ok bool) {
 
 // readRun reads the run whose first block has the header h, by the block reader
 // at, which gives the block i of the half. It gives the flush and the blocks it takes.
-func readRun(h blockHead, i int, at func(int) []byte) (*flush, int, error) {
+func readRun(h blockHead, i int, at func(int) []byte, press *press) (*flush, int, error) {
 	if !h.first || h.index != 0 || len(h.payload) < runHeader {
 		return nil, 0, errFlush
 	}
 	length := int(binary.LittleEndian.Uint32(h.payload))
 	want := binary.LittleEndian.Uint32(h.payload[4:])
-	if codec := h.payload[8]; codec != codecPlain {
-		return nil, 0, fmt.Errorf("read flush %d: codec %d is not known: %w", h.number, codec, errFlush)
-	}
+	codec := h.payload[8]
 	if length < 0 || length > 1<<27 {
 		return nil, 0, errFlush
 	}
@@ -239,7 +243,11 @@ func readRun(h blockHead, i int, at func(int) []byte) (*flush, int, error) {
 	if len(stream) != length || checksum(stream) != want {
 		return nil, 0, errFlush
 	}
-	f, err := parseStream(stream)
+	plain, err := press.open(codec, stream)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read flush %d: %v: %w", h.number, err, errFlush)
+	}
+	f, err := parseStream(plain)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -171,7 +171,7 @@ type scanned struct {
 // scan reads the half's flushes of generations after consumed. A run that fails
 // its checksums is skipped; since a flush is written only after the one before
 // it was acknowledged, a later good run behind it proves damage.
-func (h *half) scan(consumed uint32) (scanned, error) {
+func (h *half) scan(consumed uint32, press *press) (scanned, error) {
 	var out scanned
 	if h.f == nil {
 		return out, nil
@@ -185,7 +185,7 @@ func (h *half) scan(consumed uint32) (scanned, error) {
 			i++
 			continue
 		}
-		f, n, err := readRun(head, i, w.block)
+		f, n, err := readRun(head, i, w.block, press)
 		if errors.Is(err, errFlush) {
 			i++
 			continue

@@ -17,7 +17,7 @@ const readBytes = 256 << 10
 // read gives at most records from seq on, and the first seq behind what it
 // looked at. Blocks that are damaged are passed over: the caller sees the jump.
 // The segment must be open.
-func (s *segment) read(seq uint64, records int, codec Codec) (out []Record, next uint64, err error) {
+func (s *segment) read(seq uint64, records int, pk packer) (out []Record, next uint64, err error) {
 	next = seq
 	err = guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
@@ -28,7 +28,7 @@ func (s *segment) read(seq uint64, records int, codec Codec) (out []Record, next
 			c := b.Cursor()
 			k, v := seekBlock(c, seq)
 			for held := 0; k != nil && len(out) < records && held < readBytes; k, v = c.Next() {
-				blk, err := copyBlock(k, v, codec)
+				blk, err := copyBlock(k, v, pk)
 				if err != nil {
 					if errors.Is(err, ErrNewer) {
 						return err
@@ -70,8 +70,11 @@ func seekBlock(c *bolt.Cursor, seq uint64) (k, v []byte) {
 }
 
 // copyBlock decodes a block out of the map, which it must not point into.
-func copyBlock(k, v []byte, codec Codec) (*block, error) {
-	blk, err := parseBlockValue(append([]byte(nil), v...), codec)
+func copyBlock(k, v []byte, pk packer) (*block, error) {
+	if len(v) > 9 && v[9] == codecPlain { // else it is decompressed, and so a copy
+		v = append([]byte(nil), v...)
+	}
+	blk, err := parseBlockValue(v, pk)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func copyBlock(k, v []byte, codec Codec) (*block, error) {
 
 // after gives the lowest seq whose record may have an n above n, or last+1.
 // Blocks are in the order of n as well as of seq. The segment must be open.
-func (s *segment) after(n uint64, codec Codec) (seq uint64, err error) {
+func (s *segment) after(n uint64, pk packer) (seq uint64, err error) {
 	err = guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			c := tx.Bucket(bucketBlocks).Cursor()
@@ -117,7 +120,7 @@ func (s *segment) after(n uint64, codec Codec) (seq uint64, err error) {
 				return nil
 			}
 			_, v := c.Seek(at)
-			blk, err := copyBlock(at, v, codec)
+			blk, err := copyBlock(at, v, pk)
 			if err != nil {
 				seq = binary.BigEndian.Uint64(at)
 				return nil

@@ -311,7 +311,7 @@ func (s *Store) seekSegments(name string, segs []*segment, floor, n, low uint64)
 	}
 	seg := segs[lo-1]
 	_, err = s.inSegment(name, seg, func() ([]Record, error) {
-		seq, err = seg.after(n, s.opt.Codec)
+		seq, err = seg.after(n, s.packer)
 		return nil, err
 	})
 	if errors.Is(err, errSalvage) {

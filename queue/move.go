@@ -12,14 +12,15 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// mover moves the journal to the segments: in time, when there is much, and
-// when asked. A failed move is tried again after a pause that grows to 30 s, and
-// whenever a flush finds no room.
+// mover moves the journal to the segments: when there is much, when asked, and in
+// time. A move costs the disk some 170 kB whatever it brings, so what is little
+// waits for more. A failed move is tried again after a pause that grows to 30 s,
+// and whenever a flush finds no room.
 func (s *Store) mover() {
 	defer s.wg.Done()
 	every := time.NewTimer(s.opt.MoveEvery)
 	defer every.Stop()
-	pause := time.Second
+	pause, waited := time.Second, 0
 	for {
 		var answer chan error
 		select {
@@ -28,7 +29,13 @@ func (s *Store) mover() {
 		case answer = <-s.asked:
 		case <-s.kick:
 		case <-every.C:
+			if waited++; waited < littleWaits && pause == time.Second && s.little() {
+				s.flushCursors()
+				every.Reset(s.opt.MoveEvery)
+				continue
+			}
 		}
+		waited = 0
 		err := s.moveOnce()
 		if err == nil && answer != nil && s.hasPending() { // it was the half that waited already
 			err = s.moveOnce()
@@ -46,6 +53,23 @@ func (s *Store) mover() {
 			answer <- err
 		}
 	}
+}
+
+// littleWaits is how many times MoveEvery a move of little is put off.
+const littleWaits = 10
+
+// little reports whether the journal holds so little that its move can wait, and
+// the disk has its headroom.
+func (s *Store) little() bool {
+	s.appendMu.Lock()
+	h := s.halves[s.active]
+	much := s.moving.half != nil || h.bad || h.pos > s.opt.JournalBytes/4
+	s.appendMu.Unlock()
+	s.mu.RLock()
+	much = much || len(s.tail.entries) >= s.opt.MoveRecords/10 || s.moveErr != nil
+	s.mu.RUnlock()
+	size, free, err := diskSpace(s.opt.Dir)
+	return !much && err == nil && free >= s.headroom(size)
 }
 
 // Move moves the journal to the segments now, and returns when that is done.
@@ -240,7 +264,7 @@ func (s *Store) fillRing(b *batchOf) error {
 			return err
 		}
 	}
-	f := filler{dir: r.dir, ring: r.name, codec: s.opt.Codec, events: s.opt.SegmentEvents, bytes: s.opt.SegmentBytes,
+	f := filler{dir: r.dir, ring: r.name, packer: s.packer, events: s.opt.SegmentEvents, bytes: s.opt.SegmentBytes,
 		mapped: s.opt.SegmentBytes, fault: s.opt.Fault, old: s.spansAge(r)}
 	f.newest = func() *segment {
 		s.mu.RLock()

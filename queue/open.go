@@ -28,7 +28,12 @@ func Open(opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opt: opt, log: opt.Log, lock: lock, limits: opt.Rings, fallback: opt.Default,
+	press, err := newPress()
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{opt: opt, log: opt.Log, lock: lock, packer: packer{opt.Codec, press}, limits: opt.Rings, fallback: opt.Default,
 		rings: map[string]*ring{}, rows: overlay{}, cursors: map[string]*Cursor{}, watches: map[*Watch]struct{}{},
 		moved: make(chan struct{}), kick: make(chan struct{}, 1), asked: make(chan chan error), stop: make(chan struct{})}
 	if err := s.recover(id); err != nil {
@@ -221,7 +226,7 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 			s.salvage(r, seg)
 			return nil
 		}
-		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.aside(), &s.opt)
+		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.aside(), &s.opt, s.packer)
 		if err != nil {
 			return err
 		}
@@ -352,5 +357,6 @@ func (s *Store) abandon() {
 	if s.state != nil {
 		_ = s.state.close()
 	}
+	s.packer.press.close()
 	s.lock.Close()
 }

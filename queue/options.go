@@ -24,8 +24,8 @@ type Options struct {
 	Age   func(Stamp) time.Duration // the age that can be proven; nil: no ring evicts by age
 	Log   *slog.Logger              // nil: discard
 
-	MoveEvery     time.Duration // journal to segments at the latest after this; 60 s
-	MoveRecords   int           // or this many records; 10,000
+	MoveRecords   int           // so many records in the journal go to the segments; 10,000
+	MoveEvery     time.Duration // after this time a tenth of that is enough, and after ten times this any; 60 s
 	JournalBytes  int64         // bytes of a journal half, a multiple of 4096; 8 MB
 	SegmentEvents int           // records in a segment; 65,536
 	SegmentBytes  int64         // bytes in a segment; 16 MB

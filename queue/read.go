@@ -166,7 +166,7 @@ var errSalvage = errors.New("the segment was damaged")
 // file turns out to be broken it waits for its salvage, and says so.
 func (s *Store) readSegment(name string, seg *segment, seq, to uint64, records int) ([]Record, error) {
 	recs, err := s.inSegment(name, seg, func() (out []Record, err error) {
-		out, _, err = seg.read(seq, records, s.opt.Codec)
+		out, _, err = seg.read(seq, records, s.packer)
 		return out, err
 	})
 	for len(recs) > 0 && recs[len(recs)-1].Seq > to {

@@ -62,7 +62,7 @@ func (s *Store) openHalves() (found [2]scanned, err error) {
 			return found, err
 		}
 		s.halves[i] = h
-		if found[i], err = h.scan(s.about.Consumed); err != nil {
+		if found[i], err = h.scan(s.about.Consumed, s.packer.press); err != nil {
 			return found, err
 		}
 		h.gen, h.pos = found[i].gen, found[i].end

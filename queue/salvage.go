@@ -15,7 +15,7 @@ import (
 // salvageFile finds every whole block in the bytes of a damaged file, wherever
 // it lies: a block carries its own magic, length and checksum. Of a block that
 // was written again as it filled, the fullest counts.
-func salvageFile(path string, codec Codec) ([]*block, error) {
+func salvageFile(path string, pk packer) ([]*block, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", filepath.Base(path), err)
@@ -34,7 +34,7 @@ func salvageFile(path string, codec Codec) ([]*block, error) {
 			at++
 			continue
 		}
-		if blk, err := parseBlockValue(raw[at:at+length], codec); err == nil {
+		if blk, err := parseBlockValue(raw[at:at+length], pk); err == nil {
 			if old := found[blk.first()]; old == nil || len(old.records) < len(blk.records) {
 				found[blk.first()] = blk
 			}
@@ -74,8 +74,8 @@ func readWhatCan(f *os.File) []byte {
 // a new file and puts it in the place of the damaged one, which is kept aside.
 // It gives the new file's sum and the ranges that are in it. A sum with last 0
 // means that nothing was left: then there is no file.
-func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Options) (sum, []Range, error) {
-	blocks, err := salvageFile(seg.path, opt.Codec)
+func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Options, pk packer) (sum, []Range, error) {
+	blocks, err := salvageFile(seg.path, pk)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, err
 	}
@@ -104,7 +104,7 @@ func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Opti
 	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
 	}
-	f := filler{dropped: func(seg *segment) { _ = seg.remove() }, dir: filepath.Dir(fresh.path), ring: ring, codec: opt.Codec, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
+	f := filler{dropped: func(seg *segment) { _ = seg.remove() }, dir: filepath.Dir(fresh.path), ring: ring, packer: pk, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
 	if _, err := f.putInto(fresh, epochs, records); err != nil {
 		return sum{}, nil, err
 	}
@@ -189,7 +189,7 @@ func (s *Store) salvageSegment(r *ring, seg *segment, to uint64) {
 	defer s.wg.Done()
 	for {
 		seg.idle()
-		sum, kept, err := rebuild(seg, r.name, seg.first, to, s.aside(), &s.opt)
+		sum, kept, err := rebuild(seg, r.name, seg.first, to, s.aside(), &s.opt, s.packer)
 		if err == nil {
 			s.endSalvage(r, seg, sum, kept, to)
 			return

@@ -18,6 +18,8 @@ type Store struct {
 	log  *slog.Logger
 	lock *os.File
 
+	packer packer
+
 	state *state
 
 	// appendMu makes a flush, and a change of the journal's halves, one thing.

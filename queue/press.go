@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// press makes blocks and large flushes smaller, with zstd. It may be used from
+// several goroutines at once; they take turns.
+type press struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+}
+
+const (
+	// pressWindow bounds what an encoder remembers, and so its memory; a block is
+	// smaller, and in a flush of telemetry what repeats lies close together.
+	pressWindow = 256 << 10
+	// pressMost is the most that anything may become when it is opened again: a
+	// flush is at most a journal half before it is pressed.
+	pressMost = 64 << 20
+)
+
+func newPress() (*press, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(pressWindow), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)) // what it makes has checksums of ours
+	if err != nil {
+		return nil, fmt.Errorf("make encoder: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(pressMost))
+	if err != nil {
+		return nil, fmt.Errorf("make decoder: %w", err)
+	}
+	return &press{enc: enc, dec: dec}, nil
+}
+
+// close gives the memory back.
+func (p *press) close() {
+	_ = p.enc.Close() // it writes nowhere
+	p.dec.Close()
+}
+
+// shrink appends src to dst, pressed where that makes it smaller, and says how.
+func (p *press) shrink(dst, src []byte) (out []byte, codec byte) {
+	at := len(dst)
+	out = p.enc.EncodeAll(src, dst)
+	if len(out)-at < len(src) {
+		return out, codecZstd
+	}
+	return append(out[:at], src...), codecPlain
+}
+
+// open undoes shrink. What is plain is given as it is.
+func (p *press) open(codec byte, src []byte) ([]byte, error) {
+	switch codec {
+	case codecPlain:
+		return src, nil
+	case codecZstd:
+		out, err := p.dec.DecodeAll(src, nil)
+		if err != nil {
+			return nil, fmt.Errorf("decompress: %w", err)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("codec %d is not known: %w", codec, ErrNewer)
+}
+
+// packer is all that it takes to write and read blocks.
+type packer struct {
+	codec Codec
+	press *press
+}
