@@ -83,7 +83,7 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	b.table.note("%d round(s), the best of each; %d-byte events from one corpus; loopback; RSS after %v at rest; %v in all",
-		b.rounds, len(corpusFile)/len(b.corpus.lines)-1, settle, time.Since(began).Round(time.Second))
+		b.rounds, len(b.corpus.Body(0, corpusLines))/corpusLines-1, settle, time.Since(began).Round(time.Second))
 	return b.table.print(out)
 }
 
