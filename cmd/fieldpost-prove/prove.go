@@ -29,7 +29,10 @@ type harness struct {
 
 // harnesses is the table of them, in the order they run in.
 func harnesses() []harness {
-	return []harness{}
+	return []harness{
+		{"cuts", "power cuts of ext4 and xfs under the running agent", 700, 35, runCuts},
+		{"kills", "SIGKILL at random instants", 500, 30, runKills},
+	}
 }
 
 // proof is what all harnesses of one run share.
