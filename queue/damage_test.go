@@ -229,6 +229,19 @@ func cut(t *testing.T, path string, by int64) {
 	}
 }
 
+// Who reads all rings on from a position is the first to find a segment damaged:
+// he waits for its salvage, and no record of its ring is passed over.
+func TestReadAllFindsTheDamage(t *testing.T) {
+	opt := fillSegments(t, filepath.Join(tmpfs(t), "store"))
+	files := segmentFiles(t, opt.Dir)
+	cut(t, files[len(files)/2], 0)
+	s := open(t, opt)
+	page, err := s.ReadAll([]string{"events", "alarms"}, 2000, Max{Records: 5})
+	if err != nil || len(page.Items) != 5 || page.Items[0].Seq != 2001 {
+		t.Fatalf("%+v %v", page.Items, err)
+	}
+}
+
 // A file that is cut while it is open faults under bbolt's map.
 func TestCutUnderTheReader(t *testing.T) {
 	opt := fillSegments(t, filepath.Join(tmpfs(t), "store"))

@@ -231,11 +231,8 @@ func (s *Store) sources(rings []string, n uint64, chunk int) ([]*source, error) 
 func (s *Store) seek(name string, n uint64) (seq uint64, ok bool, err error) {
 	for {
 		seq, again, err := s.seekOnce(name, n)
-		if err != nil || seq == 0 {
-			return 0, false, err
-		}
-		if !again {
-			return seq, true, nil
+		if !again || err != nil {
+			return seq, err == nil && seq > 0, err
 		}
 	}
 }
