@@ -32,12 +32,14 @@ func (p *Pump) Run(ctx context.Context) error {
 	if err := p.keys.load(p.opt.Store); err != nil {
 		p.opt.Log.Warn("read the idempotency keys; they are kept past their time", "err", err)
 	}
+	p.flusher.Unlock()
+	defer p.flusher.Lock() // for good: nobody flushes after Run, and none still does
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wait, some := p.idle()
 		if some && wait <= 0 {
-			p.flush(p.take())
+			p.turn()
 			continue
 		}
 		var ring <-chan time.Time
@@ -54,11 +56,19 @@ func (p *Pump) Run(ctx context.Context) error {
 	p.tellLosses() // no flush may come that would tell them
 	end := time.Now().Add(lastFlush)
 	for p.waiting() && time.Now().Before(end) {
-		if !p.flush(p.take()) {
+		if !p.turn() {
 			break
 		}
 	}
 	return nil
+}
+
+// turn flushes what waits, as soon as nobody else does. False means that the
+// store failed.
+func (p *Pump) turn() bool {
+	p.flusher.Lock()
+	defer p.flusher.Unlock()
+	return p.flush(p.take())
 }
 
 // idle is how long nothing needs to be done; some is false where nothing waits.
@@ -89,6 +99,9 @@ func (p *Pump) waiting() bool {
 func (p *Pump) take() []unit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.units) == 0 { // a caller was quicker
+		return nil
+	}
 	events, bytes, n := 0, 0, 0
 	for _, u := range p.units {
 		if n > 0 && (events+u.events() > MaxPost || bytes+u.size() > MaxPostBytes) {
@@ -113,6 +126,9 @@ func (p *Pump) take() []unit {
 
 // flush stores the units. False means that the store failed.
 func (p *Pump) flush(units []unit) bool {
+	if len(units) == 0 {
+		return true
+	}
 	err := p.append(units)
 	if errors.Is(err, queue.ErrTooLarge) && len(units) > 1 {
 		return p.flushEach(units)

@@ -64,15 +64,18 @@ type PumpOptions struct {
 	Reserve int          // events that may wait beyond that, of Emit only; 4,096
 }
 
-// Pump is the one way into the store. It has one queue for all rings: Run takes
-// all that waits, numbers it, and stores it in one flush; meanwhile the next
-// batch gathers. Nothing waits for a timer, but for what Sync allows to.
+// Pump is the one way into the store. It has one queue for all rings: who flushes
+// takes all that waits, numbers it, and stores it in one flush; meanwhile the next
+// batch gathers. That is Run, or a caller that found nobody at it. Nothing waits
+// for a timer, but for what Sync allows to.
 //
 // All methods are safe for concurrent use.
 type Pump struct {
 	opt  PumpOptions
 	keys keyring
 	wake chan struct{} // cap 1: there may be something to do
+
+	flusher sync.Mutex // held by who flushes: Run, or a caller that found nobody at it
 
 	mu       sync.Mutex
 	units    []unit // first come, first stored
@@ -89,7 +92,7 @@ type Pump struct {
 	flushes  uint64
 	events   uint64
 
-	batch batch // of Run's goroutine alone
+	batch batch // of who holds flusher
 	wait  backoff
 }
 
@@ -127,6 +130,7 @@ func NewPump(opt PumpOptions) *Pump {
 	}
 	p := &Pump{opt: opt, wake: make(chan struct{}, 1)}
 	p.keys.running = make(map[idemKey]bool)
+	p.flusher.Lock() // until Run
 	return p
 }
 
@@ -242,7 +246,9 @@ func (p *Pump) poke() {
 // with ErrBusy where there is no room, ErrKeyReused, ErrKeyRunning,
 // queue.ErrTooLarge beyond MaxPost or MaxPostBytes, an error of Validate, or the
 // store's own (queue.ErrFull and others), which it gives at once and does not try again.
-// When ctx ends first, the events may still be stored.
+// When ctx ends first, the events may still be stored. A caller that finds nobody
+// flushing does it, for itself and whatever else waits, and then waits for the disk
+// even past ctx.
 func (p *Pump) Post(ctx context.Context, evs []Event, key Idempotency) ([]Event, error) {
 	if len(evs) == 0 {
 		return evs, nil
@@ -295,7 +301,7 @@ func (p *Pump) store(ctx context.Context, evs []Event, rows []queue.Row, call *k
 	r, err := newRequest(p.opt.Clock, evs, rows)
 	if err == nil {
 		r.call = call
-		err = p.enqueueRequest(r)
+		err = p.submit(r)
 	}
 	if err != nil {
 		p.keys.end(call)
@@ -317,24 +323,41 @@ func (p *Pump) store(ctx context.Context, evs []Event, rows []queue.Row, call *k
 	return evs, nil
 }
 
-func (p *Pump) enqueueRequest(r *request) error {
+// submit queues a request, and flushes on the caller's own goroutine where nobody
+// is at it: to wake Run and to be woken costs half as much as the flush. Under load
+// somebody always is, and callers queue.
+func (p *Pump) submit(r *request) error {
+	free := p.flusher.TryLock()
+	wake, err := p.enqueueRequest(r)
+	if free {
+		if err == nil {
+			p.flush(p.take())
+			wake = p.waiting() // what came meanwhile, or did not fit
+		}
+		p.flusher.Unlock()
+	}
+	if wake {
+		p.poke()
+	}
+	return err
+}
+
+// enqueueRequest queues a request; wake says that Run must be told.
+func (p *Pump) enqueueRequest(r *request) (wake bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
-		return queue.ErrClosed
+		return false, queue.ErrClosed
 	case p.err != nil && time.Now().Before(p.retryAt):
-		return p.err // it has just failed: the next try is for Run to begin
+		return false, p.err // it has just failed: the next try is for Run to begin
 	case p.bytes > 0 && (p.count+len(r.entries) > p.opt.Room || p.bytes+r.size > roomBytes):
 		if p.err != nil {
-			return p.err
+			return false, p.err
 		}
-		return ErrBusy
+		return false, ErrBusy
 	}
-	if p.push(unit{r: r}, time.Time{}) {
-		p.poke()
-	}
-	return nil
+	return p.push(unit{r: r}, time.Time{}), nil
 }
 
 // PumpStats is the state of a Pump.

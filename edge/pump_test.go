@@ -135,6 +135,58 @@ func TestFlushTakesAllThatWaits(t *testing.T) {
 	}
 }
 
+// A caller that finds nobody flushing does it. What comes meanwhile, and is due,
+// is flushed at once after it; what is not due waits for its time.
+func TestCallerFlushes(t *testing.T) {
+	m := edgetest.NewMemory()
+	p := edge.NewPump(edge.PumpOptions{Agent: "test", Store: m, Clock: edge.NewClock(edgetest.NewBoard("boot-1").Board())})
+	post := func(name string) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.Post(context.Background(), []edge.Event{message(name, `1`)}, edge.Idempotency{})
+			done <- err
+		}()
+		return done
+	}
+	early := post("early")
+	until(t, func() bool { return p.Stats().Waiting == 1 })
+	if p.Stats().Flushes != 0 {
+		t.Fatal("an event was stored before Run")
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	if err := <-early; err != nil {
+		t.Fatal(err)
+	}
+	<-m.Waiting() // that was its token
+	_, free := m.Hold()
+	first := post("first")
+	<-m.Waiting()
+	second := post("second")
+	door := p.Emit(change("door", 0), nil)
+	until(t, func() bool { return p.Stats().Waiting == 3 })
+	stop() // Run must wait for the flush that it does not do itself, and store the rest
+	free()
+	for _, done := range []<-chan error{first, second} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := door.Event(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-post("late"); !errors.Is(err, queue.ErrClosed) {
+		t.Error("after Run:", err)
+	}
+	if f := m.Flushes(); len(f) != 3 || f[0] != 1 || f[1] != 1 || f[2] != 2 {
+		t.Errorf("flushes of %v, not of 1, 1 and 2", f)
+	}
+}
+
 func until(t *testing.T, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); {

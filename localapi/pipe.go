@@ -18,6 +18,7 @@ const pipeMost = 64 << 10
 type pipe struct {
 	net.Conn
 	write time.Duration
+	in    *bufio.Reader // what the WebSocket reads from
 
 	mu   sync.Mutex
 	held int
@@ -97,5 +98,6 @@ func (w *pipeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if _, err := r.Peek(len(early)); err != nil {
 		return nil, nil, err
 	}
+	w.pipe.in = r
 	return w.pipe, bufio.NewReadWriter(r, bufio.NewWriterSize(w.pipe, 4<<10)), nil
 }

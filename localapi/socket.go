@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,7 +20,8 @@ const goodbye = time.Second
 
 // socket is one WebSocket. Three goroutines share it: the reader takes messages
 // and answers most of them, the publisher stores what was published and answers
-// in order, and the feed writes what is subscribed to. Each writes on its own;
+// in order (the reader does where the disk is quick and messages come one by one),
+// and the feed writes what is subscribed to. Each writes on its own;
 // none waits for another but where the socket itself is full.
 type socket struct {
 	s    *Server
@@ -30,6 +32,7 @@ type socket struct {
 
 	events   publisher    // of the reader alone
 	waiting  *window      // bounds what was published and is not flushed
+	quick    atomic.Bool  // the last flush was; the reader may wait for the next
 	queue    chan publish // to the publisher
 	commands chan struct{}
 	running  sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -100,6 +101,43 @@ func TestSocketPublishIsPipelined(t *testing.T) {
 	if n := r.Store.NextN(); n != total+3 {
 		t.Errorf("the next n is %d", n)
 	}
+}
+
+// heldPump makes each Post wait for a token.
+type heldPump struct {
+	pump
+	began, free chan struct{}
+}
+
+func (p heldPump) Post(ctx context.Context, evs []edge.Event, key edge.Idempotency) ([]edge.Event, error) {
+	p.began <- struct{}{}
+	<-p.free
+	return p.pump.Post(ctx, evs, key)
+}
+
+// After a flush that took long, the reader leaves the next one to the publisher,
+// so that what comes behind a publish is done at once.
+func TestSlowDiskHoldsUpNoMessage(t *testing.T) {
+	held := heldPump{began: make(chan struct{}), free: make(chan struct{})}
+	r := newRig(t, func(d *Deps, _ *Options) { held.pump, d.Pump = d.Pump, &held })
+	w := r.socketAs(t, writeKey)
+	for i := range 2 { // a quick one, and one that is not
+		w.send(`{"op":"publish","name":"a","data":1}`)
+		<-held.began
+		for since := time.Now(); i > 0 && time.Since(since) <= 2*quickFlush; {
+			runtime.Gosched()
+		}
+		held.free <- struct{}{}
+		w.until("published")
+	}
+	w.send(`{"op":"publish","name":"a","data":1}`)
+	<-held.began
+	w.send(`{"op":"unsubscribe"}`)
+	if a := w.next(); a.Op != "unsubscribed" {
+		t.Errorf("answered %+v", a)
+	}
+	held.free <- struct{}{}
+	w.until("published")
 }
 
 func TestSocketMistakes(t *testing.T) {

@@ -43,3 +43,10 @@ func (w *window) close() {
 	w.closed = true
 	w.room.Broadcast()
 }
+
+// idle reports whether nothing is taken.
+func (w *window) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.used == 0
+}
