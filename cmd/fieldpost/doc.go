@@ -5,7 +5,7 @@
 //	      | HTTP over the Unix socket
 //	fieldpost VERB           status, events, devices, set, pins, keys, rings, ...
 //
-// Verbs that need no agent are check, verify, export --dir, demo and version.
+// Verbs that need no agent are check, verify, selftest, export --dir, demo and version.
 //
 // Each verb is one file and one line in the table of root.go. A verb returns an
 // error and main maps it to an exit code: 0 fine, 1 failed or found a problem,

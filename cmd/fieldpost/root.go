@@ -33,6 +33,7 @@ func verbs() []verb {
 		keysVerb,
 		exportVerb,
 		verifyVerb,
+		selftestVerb,
 		versionVerb,
 	}
 }
