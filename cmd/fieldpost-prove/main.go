@@ -23,6 +23,7 @@ func verbs() []verb {
 	return []verb{
 		{"e2e", "the end-to-end runs with faults; fails where an event is lost", runE2E},
 		{"prove", "every fault of the store's promises, and what each lost", runProve},
+		{"crash-writer", "the workload of the crash states, in a process of its own; prove starts it", runCrashWriter},
 		{"bench", "the numbers beside the peers'", runBench},
 		{"board", "the package on the emulated board; packaging/board/test-deb runs it there", runBoard},
 	}
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	list := ""
 	for _, v := range verbs() {
-		list += fmt.Sprintf("\n  %-6s %s", v.name, v.doc)
+		list += fmt.Sprintf("\n  %-12s %s", v.name, v.doc)
 	}
 	return fmt.Errorf("%w: fieldpost-prove VERB [flags], where VERB is one of%s", errUsage, list)
 }

@@ -30,6 +30,7 @@ type harness struct {
 // harnesses is the table of them, in the order they run in.
 func harnesses() []harness {
 	return []harness{
+		{"crash", "every state that a cut may leave of an ext4's writes under the running store", 10_000, 600, runCrash},
 		{"cuts", "power cuts of ext4 and xfs under the running agent", 700, 35, runCuts},
 		{"kills", "SIGKILL at random instants", 500, 30, runKills},
 	}
