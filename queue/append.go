@@ -134,6 +134,11 @@ func (b *Batch) check() error {
 		if r.Table == "" || r.Key == "" || len(r.Table) > maxKey || len(r.Key) > maxKey {
 			return fmt.Errorf("append row of table %.64q: %w", r.Table, ErrName)
 		}
+		if r.Table == tableThinned && r.Value != nil {
+			if err := checkThinned(r); err != nil {
+				return fmt.Errorf("append: %w", err)
+			}
+		}
 	}
 	return nil
 }
@@ -275,6 +280,7 @@ func (s *Store) take(f *flush) {
 	for _, row := range f.rows {
 		s.rows.put(row, f.number)
 	}
+	s.thin(f)
 }
 
 // failed notes an error of a flush or a move.

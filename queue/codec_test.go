@@ -68,7 +68,7 @@ func FuzzRows(f *testing.F) {
 	c := newCursor("c")
 	c.Ack("events", Range{1, 5}, Range{8, 9})
 	f.Add(c.encode())
-	f.Add(spans{{1, 2, Evicted}, {5, 9, Damage}}.encode())
+	f.Add(spans{{1, 2, Evicted, Rows{}}, {5, 9, Damage, Rows{}}, {10, 12, Thinned, Rows{"samples-1m", 3, 4}}}.encode())
 	f.Add((&sum{ring: "events", first: 1, last: 2}).encode())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if c, err := decodeCursor("c", in); err == nil {
@@ -125,13 +125,13 @@ func TestRunIsReadBack(t *testing.T) {
 
 func TestSpans(t *testing.T) {
 	var s spans
-	s = s.fill(5, 9, Damage)
-	s = s.fill(1, 12, Evicted)
-	if want := (spans{{1, 4, Evicted}, {5, 9, Damage}, {10, 12, Evicted}}); !slices.Equal(s, want) {
+	s = s.fill(span{from: 5, to: 9, cause: Damage})
+	s = s.fill(span{from: 1, to: 12, cause: Evicted})
+	if want := (spans{{from: 1, to: 4, cause: Evicted}, {from: 5, to: 9, cause: Damage}, {from: 10, to: 12, cause: Evicted}}); !slices.Equal(s, want) {
 		t.Fatalf("%v", s)
 	}
-	s = s.fill(13, 20, Evicted)
-	s = s.fill(30, 31, Evicted)
+	s = s.fill(span{from: 13, to: 20, cause: Evicted})
+	s = s.fill(span{from: 30, to: 31, cause: Evicted})
 	if h, ok := s.find(20); !ok || h.from != 10 {
 		t.Fatalf("%v", h)
 	}

@@ -25,26 +25,35 @@ func (s *Store) bound() {
 func (s *Store) boundSize(r *ring) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.limits.Size == 0 {
-		return
+	switch size := r.limits.Size; {
+	case size == 0:
+	case r.limits.Thin:
+		r.askSize(size)
+	default:
+		r.raise(r.beyond(size), Evicted)
 	}
+}
+
+// beyond is the last seq of the segments that make the ring take more than size;
+// 0 where none do, or the newest alone does.
+func (r *ring) beyond(size int64) uint64 {
 	var bytes int64
 	for i := len(r.segments) - 1; i >= 0; i-- {
 		bytes += r.disk(r.segments[i : i+1])
-		if bytes > r.limits.Size && i+1 < len(r.segments) {
-			r.raise(r.segments[i+1].first-1, Evicted)
-			return
+		if bytes > size && i+1 < len(r.segments) {
+			return r.segments[i+1].first - 1
 		}
 	}
+	return 0
 }
 
 // boundAge drops the oldest segments whose last record is older than the ring's age.
 func (s *Store) boundAge(r *ring) {
-	for s.opt.Age != nil {
+	for done := uint64(0); s.opt.Age != nil; {
 		s.mu.RLock()
 		age, seg, to := r.limits.Age, (*segment)(nil), uint64(0)
 		for _, g := range r.segments {
-			if _, end := r.segmentAt(g.first); end > r.floor && g.salvage == nil {
+			if _, end := r.segmentAt(g.first); end > max(r.floor, done) && g.salvage == nil {
 				seg, to = g, end
 				break
 			}
@@ -57,11 +66,19 @@ func (s *Store) boundAge(r *ring) {
 		if errors.Is(err, errDamaged) { // else it would keep all behind it, with nobody reading
 			s.salvage(r, seg)
 		}
-		if err != nil || s.opt.Age(last) <= age {
+		if err != nil {
+			return
+		}
+		old := s.opt.Age(last)
+		if old <= age {
 			return
 		}
 		s.mu.Lock()
-		r.raise(to, Aged)
+		if done = to; r.limits.Thin {
+			r.askAge(to, old, age)
+		} else {
+			r.raise(to, Aged)
+		}
 		s.mu.Unlock()
 	}
 }
@@ -125,28 +142,45 @@ func (s *Store) dropForHeadroom() (short bool) {
 	if free >= want {
 		return false
 	}
-	for _, r := range s.rings { // on their way out already: a disk that takes no writes must not cost more
-		free += r.disk(r.segments[:len(r.segments)-len(r.liveSegments())])
+	// A ring that thins has until a quarter of the headroom is used up.
+	wait := free >= want*3/4
+	gone := map[*ring]uint64{} // what is on its way out, up to here
+	for _, r := range s.rings {
+		gone[r] = r.floor
+		if wait && r.limits.Thin {
+			gone[r] = max(r.floor, r.wish.to)
+		}
+		// A disk that takes no writes must not cost more.
+		free += r.disk(r.segments[:len(r.segments)-len(r.segmentsAbove(gone[r]))])
 	}
 	for free < want {
-		most := s.largestRing()
+		most := s.largestRing(gone)
 		if most == nil {
 			break
 		}
-		live := most.liveSegments()
+		live := most.segmentsAbove(gone[most])
+		to := live[1].first - 1
+		switch {
+		case !most.limits.Thin:
+			most.raise(to, Headroom)
+			s.log.Warn("disk below its headroom: oldest segment goes", "ring", most.name, "up_to", to)
+		case wait || free >= want*3/4:
+			most.ask(to, Headroom, free < want*7/8, 0)
+		default:
+			most.giveUp(to, Headroom)
+		}
 		free += most.disk(live[:1])
-		most.raise(live[1].first-1, Headroom)
-		s.log.Warn("disk below its headroom: oldest segment goes", "ring", most.name, "up_to", most.floor)
+		gone[most] = to
 	}
 	return true
 }
 
 // largestRing is the ring that takes most on the disk, of those that have more
-// than their newest segment. s.mu must be held.
-func (s *Store) largestRing() (most *ring) {
+// than their newest segment above what is gone. s.mu must be held.
+func (s *Store) largestRing(gone map[*ring]uint64) (most *ring) {
 	var mostBytes int64
 	for _, r := range s.rings {
-		live := r.liveSegments()
+		live := r.segmentsAbove(gone[r])
 		if len(live) < 2 {
 			continue
 		}
@@ -158,9 +192,11 @@ func (s *Store) largestRing() (most *ring) {
 }
 
 // liveSegments are those above the floor.
-func (r *ring) liveSegments() []*segment {
+func (r *ring) liveSegments() []*segment { return r.segmentsAbove(r.floor) }
+
+func (r *ring) segmentsAbove(seq uint64) []*segment {
 	for i, g := range r.segments {
-		if _, to := r.segmentAt(g.first); to > r.floor {
+		if _, to := r.segmentAt(g.first); to > seq {
 			return r.segments[i:]
 		}
 	}

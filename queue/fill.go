@@ -17,10 +17,10 @@ type filler struct {
 	bytes   int64
 	mapped  int64 // the address space of an open segment
 	fault   func(string) error
-	newest  func() *segment             // the ring's newest segment, or nil
-	rolled  func(first uint64) *segment // adds one behind it
-	dropped func(*segment)              // takes it back, nothing having been stored in it
-	old     func(Stamp) bool            // a segment that began then spans time enough; nil: never
+	newest  func() *segment              // the ring's newest segment, or nil
+	rolled  func(first uint64) *segment  // adds one behind it
+	dropped func(*segment)               // takes it back, nothing having been stored in it
+	old     func(began, next Stamp) bool // it spans time enough; nil: never
 	scratch []byte
 }
 
@@ -34,7 +34,7 @@ func (f *filler) put(epochs []uint32, records []stored) error {
 				return err
 			}
 		}
-		if seg == nil || f.isFull(seg, records[0].seq) {
+		if seg == nil || f.isFull(seg, &records[0]) {
 			var err error
 			if seg, err = f.roll(records[0].seq); err != nil {
 				return err
@@ -52,12 +52,12 @@ func (f *filler) put(epochs []uint32, records []stored) error {
 // isFull reports whether the next record belongs into a new segment: the count
 // or bytes are reached, it spans time enough, or a jump in seq would make it
 // span more seqs than it may hold records.
-func (f *filler) isFull(seg *segment, next uint64) bool {
+func (f *filler) isFull(seg *segment, next *stored) bool {
 	sum := seg.summary()
 	if sum.last == 0 { // made for a record that was gone before it was moved
-		return next != seg.first
+		return next.seq != seg.first
 	}
-	return next > sum.last && next-seg.first >= uint64(f.events) || int64(sum.bytes) >= f.bytes*15/16 || f.old != nil && f.old(sum.from)
+	return next.seq > sum.last && next.seq-seg.first >= uint64(f.events) || int64(sum.bytes) >= f.bytes*15/16 || f.old != nil && f.old(sum.from, next.stamp)
 }
 
 func (f *filler) roll(first uint64) (*segment, error) {

@@ -264,7 +264,7 @@ func (s *Store) fillRing(b *batchOf) error {
 			return err
 		}
 	}
-	f := filler{dir: r.dir, ring: r.name, packer: s.packer, events: s.opt.SegmentEvents, bytes: s.opt.SegmentBytes,
+	f := filler{dir: r.dir, ring: r.name, packer: s.packer, events: s.opt.SegmentEvents, bytes: s.segmentBytes(r),
 		mapped: s.opt.SegmentBytes, fault: s.opt.Fault, old: s.spansAge(r)}
 	f.newest = func() *segment {
 		s.mu.RLock()
@@ -299,16 +299,29 @@ func (s *Store) fillRing(b *batchOf) error {
 	}
 }
 
+// segmentBytes is how large a segment of a ring becomes: an eighth of what the
+// ring may take, so that no bound takes much of it at once.
+func (s *Store) segmentBytes(r *ring) int64 {
+	const least = 256 << 10
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r.limits.Size == 0 {
+		return s.opt.SegmentBytes
+	}
+	return min(max(r.limits.Size/8, least), s.opt.SegmentBytes)
+}
+
 // spansAge tells when a segment of a ring with an age bound should be closed so
-// that it can age as one: when it spans an eighth of that age.
-func (s *Store) spansAge(r *ring) func(Stamp) bool {
+// that it can age as one: when it spans an eighth of that age. A row that stands
+// for old records is old when it is stored.
+func (s *Store) spansAge(r *ring) func(began, next Stamp) bool {
 	s.mu.RLock()
 	age := r.limits.Age
 	s.mu.RUnlock()
 	if age == 0 || s.opt.Age == nil {
 		return nil
 	}
-	return func(began Stamp) bool { return s.opt.Age(began) > age/8 }
+	return func(began, next Stamp) bool { return s.opt.Age(began)-s.opt.Age(next) > age/8 }
 }
 
 // saveMove writes all that a move changes in state.db, in one commit.

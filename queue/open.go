@@ -35,7 +35,7 @@ func Open(opt Options) (*Store, error) {
 	}
 	s := &Store{opt: opt, log: opt.Log, lock: lock, packer: packer{opt.Codec, press}, limits: opt.Rings, fallback: opt.Default,
 		rings: map[string]*ring{}, rows: overlay{}, cursors: map[string]*Cursor{}, watches: map[*Watch]struct{}{},
-		moved: make(chan struct{}), kick: make(chan struct{}, 1), asked: make(chan chan error), stop: make(chan struct{})}
+		moved: make(chan struct{}), kick: make(chan struct{}, 1), wished: make(chan struct{}, 1), asked: make(chan chan error), stop: make(chan struct{})}
 	if err := s.recover(id); err != nil {
 		s.abandon()
 		return nil, err
@@ -77,6 +77,7 @@ func (s *Store) recover(id identity) error {
 		r.limits = s.limitsOf(r.name)
 		r.keepExact()
 	}
+	s.settleRows()
 	s.enter(rec)
 	if err := s.begin(); err != nil {
 		s.failed(err)

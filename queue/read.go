@@ -50,7 +50,7 @@ func (s *Store) step(name string, seq uint64, records int) (items []Item, next u
 			return nil, seq - 1, true, nil
 		}
 		if h, ok := r.holes.find(seq); ok {
-			items, next = s.holeItems(r.name, span{seq, h.to, h.cause}), h.to
+			items, next = s.holeItems(r.name, h.cut(seq, h.to)), h.to
 			s.mu.RUnlock()
 			return items, next, false, nil
 		}
@@ -153,7 +153,7 @@ func (s *Store) holeItems(name string, h span) []Item {
 	for from := h.from; from <= h.to; {
 		epoch, last := s.epochOf(name, from)
 		to := min(h.to, last)
-		hole := Hole{Ring: name, Epoch: epoch, From: from, To: to, Cause: h.cause}
+		hole := Hole{Ring: name, Epoch: epoch, From: from, To: to, Cause: h.cause, Rows: h.rows}
 		out = append(out, Item{Record: Record{Ring: name, Epoch: epoch, Seq: to}, Hole: &hole})
 		from = to + 1
 	}
@@ -343,7 +343,7 @@ func (s *Store) stepBack(name string, seq uint64, records int) ([]Item, error) {
 	r := s.rings[name]
 	h, ok := r.holes.find(seq)
 	if ok {
-		items := s.holeItems(name, span{h.from, seq, h.cause})
+		items := s.holeItems(name, h.cut(h.from, seq))
 		s.mu.RUnlock()
 		for i, j := 0, len(items)-1; i < j; i, j = i+1, j-1 {
 			items[i], items[j] = items[j], items[i]

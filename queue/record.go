@@ -70,6 +70,15 @@ type Hole struct {
 	From  uint64
 	To    uint64
 	Cause Cause
+	Rows  Rows // where the cause is Thinned
+}
+
+// Rows names what stands in the place of thinned records: it is among the records
+// From to To of another ring, of whatever epoch.
+type Rows struct {
+	Ring string
+	From uint64
+	To   uint64
 }
 
 // Item is a record, or, where Hole is not nil, a hole.
@@ -105,18 +114,25 @@ type Limits struct {
 	Keep uint64        // records, exact to the reader
 	Size int64         // bytes on disk; the newest segment stays
 	Age  time.Duration // by what Options.Age can prove
+
+	// Thin makes the bounds, and the headroom, ask for what they would take: it
+	// stays for who thins the ring to let it go (Store.Wishes). A ring that is not
+	// thinned in time loses it all the same, when it is a quarter over its bound.
+	Thin bool
 }
 
 // RingInfo is the state of one ring.
 type RingInfo struct {
-	Name   string `json:"name"`
-	First  uint64 `json:"first"` // the oldest readable seq; Last+1 where nothing is
-	Last   uint64 `json:"last"`  // the highest seq given
-	LastN  uint64 `json:"last_n"`
-	Bytes  int64  `json:"bytes"` // on disk
-	Lost   uint64 `json:"lost"`  // seqs in holes with cause damage
-	Gone   uint64 `json:"gone"`  // seqs in all other holes
-	Limits Limits `json:"-"`
+	Name  string `json:"name"`
+	First uint64 `json:"first"` // the oldest readable seq; Last+1 where nothing is
+	Last  uint64 `json:"last"`  // the highest seq given
+	LastN uint64 `json:"last_n"`
+	Bytes int64  `json:"bytes"` // on disk
+	Lost  uint64 `json:"lost"`  // seqs in holes with cause damage
+	Gone  uint64 `json:"gone"`  // seqs in all other holes
+	// Thinned are the seqs of Gone that rows of another ring stand for.
+	Thinned uint64 `json:"thinned,omitempty"`
+	Limits  Limits `json:"-"`
 }
 
 // Epoch is one row of the epoch table.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"log/slog"
 	"sort"
 )
 
@@ -18,6 +19,11 @@ type ring struct {
 
 	holes    spans
 	newHoles bool // holes or floor are not in state.db yet
+
+	wish   wish          // of a ring that thins
+	asked  chan struct{} // gets a token for a new wish
+	log    *slog.Logger
+	gaveUp bool // it was told that the ring is not thinned in time
 
 	segments []*segment // in the order of seq; the last is the newest
 
@@ -50,18 +56,29 @@ func (r *ring) given(seq, n uint64) {
 
 // raise moves the floor up: all up to seq is gone for the given cause.
 func (r *ring) raise(seq uint64, cause Cause) {
-	seq = min(seq, r.last)
-	if seq <= r.floor {
+	r.letGo(span{from: r.floor + 1, to: seq, cause: cause})
+}
+
+// letGo moves the floor up over a hole that begins right above it.
+func (r *ring) letGo(h span) {
+	h.from, h.to = max(h.from, r.floor+1), min(h.to, r.last)
+	if h.from > h.to {
 		return
 	}
-	r.holes = r.holes.fill(r.floor+1, seq, cause)
-	r.floor = seq
+	r.holes = r.holes.fill(h)
+	r.floor = h.to
 	r.newHoles = true
 }
 
-// keepExact raises the floor so that the ring shows no more than it keeps.
+// keepExact raises the floor so that the ring shows no more than it keeps. One
+// that thins shows a little more until it is thinned.
 func (r *ring) keepExact() {
-	if keep := r.limits.Keep; keep > 0 && r.last-r.floor > keep {
+	keep := r.limits.Keep
+	switch {
+	case keep == 0 || r.last-r.floor <= keep:
+	case r.limits.Thin:
+		r.askKeep(keep)
+	default:
 		r.raise(r.last-keep, Evicted)
 	}
 }
@@ -72,7 +89,7 @@ func (r *ring) lose(from, to uint64) {
 	if from > to {
 		return
 	}
-	r.holes = r.holes.fill(from, to, Damage)
+	r.holes = r.holes.fill(span{from: from, to: to, cause: Damage})
 	r.newHoles = true
 }
 
@@ -83,7 +100,7 @@ func (r *ring) settle() {
 		var kept spans
 		for _, h := range r.holes {
 			if h.from <= r.last {
-				kept = append(kept, span{h.from, min(h.to, r.last), h.cause})
+				kept = append(kept, h.cut(h.from, min(h.to, r.last)))
 			}
 		}
 		r.holes, r.newHoles = kept, true
@@ -123,8 +140,9 @@ func (r *ring) newest() *segment {
 
 // info sums the ring up for who asks.
 func (r *ring) info() RingInfo {
-	damaged, gone := r.holes.count()
-	return RingInfo{Name: r.name, First: r.first(), Last: r.last, LastN: r.lastN, Bytes: r.disk(r.segments), Lost: damaged, Gone: gone, Limits: r.limits}
+	damaged, thinned, gone := r.holes.count()
+	return RingInfo{Name: r.name, First: r.first(), Last: r.last, LastN: r.lastN, Bytes: r.disk(r.segments),
+		Lost: damaged, Gone: gone, Thinned: thinned, Limits: r.limits}
 }
 
 // disk is what some of the ring's segments take on the disk.

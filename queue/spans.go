@@ -11,13 +11,37 @@ import (
 type span struct {
 	from, to uint64
 	cause    Cause
+	rows     Rows // what took the place of a thinned one
+}
+
+// tells reports whether b goes on where a ends, and both tell the same: the rows
+// of thinned ones must touch too.
+func (a *span) tells(b *span) bool {
+	if a.to+1 != b.from || a.cause != b.cause || a.rows.Ring != b.rows.Ring {
+		return false
+	}
+	return a.rows.Ring == "" || b.rows.From <= a.rows.To+1 && a.rows.From <= b.rows.To+1
+}
+
+// cut is the part of a from one seq to another.
+func (a span) cut(from, to uint64) span {
+	a.from, a.to = from, to
+	return a
+}
+
+// grow takes b, which goes on where a ends, into a.
+func (a *span) grow(b *span) {
+	a.to = b.to
+	if b.rows.Ring != "" {
+		a.rows.From, a.rows.To = min(a.rows.From, b.rows.From), max(a.rows.To, b.rows.To)
+	}
 }
 
 // spans are holes, sorted, without overlap.
 type spans []span
 
 // maxSpans bounds the holes of one ring: past it holes that touch become one,
-// with the cause of the later. Holes with records between them stay.
+// with the cause and the rows of the later. Holes with records between them stay.
 const maxSpans = 4096
 
 // find gives the hole that covers seq.
@@ -29,13 +53,14 @@ func (s spans) find(seq uint64) (span, bool) {
 	return span{}, false
 }
 
-// fill covers what of from..to is not covered yet.
-func (s spans) fill(from, to uint64, cause Cause) spans {
+// fill covers what of n is not covered yet.
+func (s spans) fill(n span) spans {
+	from, to := n.from, n.to
 	if from > to {
 		return s
 	}
-	if k := len(s); k > 0 && s[k-1].to+1 == from && s[k-1].cause == cause { // the common case: a ring's floor moves up
-		s[k-1].to = to
+	if k := len(s); k > 0 && s[k-1].tells(&n) { // the common case: a ring's floor moves up
+		s[k-1].grow(&n)
 		return s
 	}
 	out := make(spans, 0, len(s)+2)
@@ -45,11 +70,11 @@ func (s spans) fill(from, to uint64, cause Cause) spans {
 	}
 	for at := from; at <= to; {
 		if i >= len(s) || s[i].from > to {
-			out = out.join(span{at, to, cause})
+			out = out.join(span{at, to, n.cause, n.rows})
 			break
 		}
 		if s[i].from > at {
-			out = out.join(span{at, s[i].from - 1, cause})
+			out = out.join(span{at, s[i].from - 1, n.cause, n.rows})
 		}
 		out = out.join(s[i])
 		at = s[i].to + 1
@@ -67,6 +92,9 @@ func (s spans) bound() spans {
 			i++
 			continue
 		}
+		if a, b := &s[i].rows, &s[i+1].rows; a.Ring != "" && a.Ring == b.Ring {
+			b.From, b.To = min(a.From, b.From), max(a.To, b.To)
+		}
 		s[i+1].from = s[i].from
 		s = slices.Delete(s, i, i+1)
 	}
@@ -75,8 +103,8 @@ func (s spans) bound() spans {
 
 // join appends a span, into the last one where both tell the same.
 func (s spans) join(n span) spans {
-	if k := len(s); k > 0 && s[k-1].cause == n.cause && s[k-1].to+1 == n.from {
-		s[k-1].to = n.to
+	if k := len(s); k > 0 && s[k-1].tells(&n) {
+		s[k-1].grow(&n)
 		return s
 	}
 	return append(s, n)
@@ -97,25 +125,42 @@ func (s spans) runBefore(seq uint64) spans {
 	return out
 }
 
-// count gives the seqs in holes with the cause damage, and in all others.
-func (s spans) count() (damaged, gone uint64) {
+// count gives the seqs in holes with the cause damage, with the cause thinned,
+// and in all but the damaged.
+func (s spans) count() (damaged, thinned, gone uint64) {
 	for _, h := range s {
-		if h.cause == Damage {
-			damaged += h.to - h.from + 1
-		} else {
-			gone += h.to - h.from + 1
+		n := h.to - h.from + 1
+		switch h.cause {
+		case Damage:
+			damaged += n
+			continue
+		case Thinned:
+			thinned += n
 		}
+		gone += n
 	}
-	return damaged, gone
+	return damaged, thinned, gone
 }
 
+// The versions of a hole list. The second tells of rows, which follow a cause as
+// ring, from and to; a ring of no letters stands alone.
+const (
+	spansV1 = 1
+	spansV2 = 2
+)
+
 func (s spans) encode() []byte {
-	b := []byte{1}
+	b := []byte{spansV2}
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	for _, h := range s {
 		b = binary.AppendUvarint(b, h.from)
 		b = binary.AppendUvarint(b, h.to)
 		b = appendString(b, string(h.cause))
+		b = appendString(b, h.rows.Ring)
+		if h.rows.Ring != "" {
+			b = binary.AppendUvarint(b, h.rows.From)
+			b = binary.AppendUvarint(b, h.rows.To)
+		}
 	}
 	return b
 }
@@ -125,9 +170,15 @@ func decodeSpans(b []byte) (spans, error) {
 	version, n := r.byte(), r.count()
 	out := make(spans, 0, n)
 	for range n {
-		out = append(out, span{r.uvarint(), r.uvarint(), Cause(r.bytes())})
+		h := span{from: r.uvarint(), to: r.uvarint(), cause: Cause(r.bytes())}
+		if version == spansV2 {
+			if h.rows.Ring = string(r.bytes()); h.rows.Ring != "" {
+				h.rows.From, h.rows.To = r.uvarint(), r.uvarint()
+			}
+		}
+		out = append(out, h)
 	}
-	if r.bad || version != 1 {
+	if r.bad || version != spansV1 && version != spansV2 {
 		return nil, errors.New("damaged hole list")
 	}
 	return out, nil

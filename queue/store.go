@@ -55,6 +55,7 @@ type Store struct {
 
 	closed atomic.Bool
 	kick   chan struct{} // wakes the mover
+	wished chan struct{} // a ring that thins asks for it
 	asked  chan chan error
 	stop   chan struct{}
 	wg     sync.WaitGroup // the mover and the salvages
@@ -210,7 +211,7 @@ func (s *Store) DeleteRing(name string) error {
 func (s *Store) ringNamed(name string) *ring {
 	r := s.rings[name]
 	if r == nil {
-		r = &ring{name: name, dir: filepath.Join(s.opt.Dir, "rings", name), limits: s.limitsOf(name)}
+		r = &ring{name: name, dir: filepath.Join(s.opt.Dir, "rings", name), limits: s.limitsOf(name), asked: s.wished, log: s.log}
 		s.rings[name] = r
 	}
 	return r
