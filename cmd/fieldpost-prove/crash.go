@@ -32,6 +32,7 @@ type crash struct {
 	inside map[string]int
 	kinds  map[string]int
 	kept   int // images of broken states
+
 }
 
 const (
@@ -43,9 +44,12 @@ const (
 // runCrash replays so many states; one in twenty is opened by the real binary.
 func runCrash(ctx context.Context, p *proof, runs int) ([]result, error) {
 	c := &crash{proof: p, rng: p.rand("crash"), inside: map[string]int{}, kinds: map[string]int{}}
-	most, binary := max(runs/3, 100), runs/20
 	for round := uint64(0); c.states.runs+c.lies.runs < runs; round++ {
-		if err := c.round(ctx, round, min(most, runs-c.states.runs-c.lies.runs), binary); err != nil {
+		most := max(runs/3, 100) // in a full run, all that there are
+		if round > 1 {
+			most = max(runs/12, 100)
+		}
+		if err := c.round(ctx, round, min(most, runs-c.states.runs-c.lies.runs)); err != nil {
 			return c.results(), fmt.Errorf("round %d of seed %d: %w", round, p.seed, err)
 		}
 		if len(c.states.broken)+len(c.lies.broken)+len(c.real.broken) > 10 {
@@ -79,7 +83,7 @@ type recording struct {
 
 // round records a workload and replays it. Every other one begins with segments
 // that are damaged, to be salvaged.
-func (c *crash) round(ctx context.Context, round uint64, most, binary int) error {
+func (c *crash) round(ctx context.Context, round uint64, most int) error {
 	rec, err := c.record(ctx, round, round%2 == 1)
 	if err != nil {
 		return err
@@ -177,6 +181,10 @@ func (c *crash) replay(ctx context.Context, rec *recording, round uint64, plan [
 	if err != nil {
 		return err
 	}
+	agent, err := newCrashAgent(c.binary, dir, image)
+	if err != nil {
+		return errors.Join(err, image.Close())
+	}
 	known := newCrashMust() // of all states so far: a lie goes back, so it is made anew for those
 	notes, at := rec.notes, 0
 	for i, s := range plan {
@@ -191,36 +199,66 @@ func (c *crash) replay(ctx context.Context, rec *recording, round uint64, plan [
 			known.add(notes[0])
 			notes = notes[1:]
 		}
-		where := fmt.Sprintf("seed %d round %d, %v", c.seed, round, s)
-		if err := c.open(ctx, rec, image, s, known, where, i+worker*len(plan)); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", where, err), image.Close())
+		p := crashPlayed{crashState: s, rec: rec, known: known, image: image, number: i + worker*len(plan)}
+		p.where = fmt.Sprintf("seed %d round %d, %v", c.seed, round, s)
+		if err := c.open(ctx, p, &c.states, p.checkStore); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.where, err), image.Close())
+		}
+		if s.kind == stateLie || !c.forBinary(i, worker) {
+			continue
+		}
+		if err := c.open(ctx, p, &c.real, agent.check); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.where, err), image.Close())
 		}
 	}
 	return image.Close()
 }
 
-// open brings the image to a state, and checks it.
-func (c *crash) open(ctx context.Context, rec *recording, image *crashImage, s crashState, known *crashMust, where string, number int) error {
+// forBinary chooses the states that the real binary opens too.
+func (c *crash) forBinary(i, worker int) bool { return i%19 == 7+worker }
+
+// crashPlayed is a state on its way through the checks.
+type crashPlayed struct {
+	crashState
+	rec    *recording
+	known  *crashMust
+	image  *crashImage
+	number int
+	where  string
+}
+
+// must is what the state must have.
+func (p *crashPlayed) must() (*crashMust, []string) {
+	must := p.known.clone()
+	if p.until == p.at {
+		return must, nil
+	}
+	later := slices.DeleteFunc(slices.Clone(p.rec.notes), func(n crashNote) bool { return n.At <= p.at || n.At > p.until })
+	return must, must.forget(later)
+}
+
+func (p *crashPlayed) checkStore(ctx context.Context, must *crashMust) (*crashVerdict, error) {
+	opt := crashOptions(p.image.Path, fmt.Sprint("cut-", p.number), p.rec.seed)
+	return checkStore(ctx, opt, must, p.number%4 == 0), nil
+}
+
+// open brings the image to a state, and has it checked. A start that took too long
+// is measured again, since the machine does other things too: the best counts.
+func (c *crash) open(ctx context.Context, p crashPlayed, into *result, check func(context.Context, *crashMust) (*crashVerdict, error)) error {
 	var v *crashVerdict
-	for try := range 3 { // a start that took too long is measured again: the machine does other things too
-		image.set(s)
-		if err := image.mount(); err != nil {
-			c.tally(s, &crashVerdict{broken: []string{err.Error()}}, where, image)
+	for range 3 {
+		p.image.set(p.crashState)
+		if err := p.image.mount(); err != nil {
+			c.tally(p, into, &crashVerdict{broken: []string{err.Error()}})
 			return nil
 		}
-		must := known.clone()
-		again := &crashVerdict{}
-		if s.until > s.at {
-			later := slices.DeleteFunc(slices.Clone(rec.notes), func(n crashNote) bool { return n.At <= s.at || n.At > s.until })
-			again.broken = must.forget(later)
-		}
-		opt := crashOptions(image.Path, fmt.Sprint("cut-", number), rec.seed)
-		checked := checkStore(ctx, opt, must, number%4 == 0)
-		checked.broken = append(again.broken, checked.broken...)
-		if err := image.unmount(); err != nil {
+		must, broken := p.must()
+		checked, err := check(ctx, must)
+		if err := errors.Join(err, p.image.unmount()); err != nil {
 			return err
 		}
-		if try == 0 {
+		checked.broken = append(broken, checked.broken...)
+		if v == nil {
 			v = checked
 		}
 		v.start = min(v.start, checked.start)
@@ -228,20 +266,21 @@ func (c *crash) open(ctx context.Context, rec *recording, image *crashImage, s c
 			break
 		}
 	}
-	c.tally(s, v, where, image)
+	c.tally(p, into, v)
 	return nil
 }
 
-// tally adds a verdict to the results.
-func (c *crash) tally(s crashState, v *crashVerdict, where string, image *crashImage) {
+// tally adds a verdict to a result.
+func (c *crash) tally(p crashPlayed, r *result, v *crashVerdict) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := &c.states
-	if s.kind == stateLie {
+	switch {
+	case r == &c.real:
+	case p.kind == stateLie:
 		r = &c.lies
-	} else {
-		c.kinds[s.kind]++
-		for _, what := range s.inside {
+	default:
+		c.kinds[p.kind]++
+		for _, what := range p.inside {
 			c.inside[what]++
 		}
 	}
@@ -253,14 +292,14 @@ func (c *crash) tally(s crashState, v *crashVerdict, where string, image *crashI
 	}
 	at := ""
 	if c.kept < 3 { // the workload's threads interleave as they like: what is needed to see it again is the image
-		image.set(s)
+		p.image.set(p.crashState)
 		file := filepath.Join(os.TempDir(), fmt.Sprintf("fieldpost-crash-%d-%d.img", c.seed, c.kept))
-		if err := image.keep(file); err != nil {
+		if err := p.image.keep(file); err != nil {
 			at = "; " + err.Error()
 		} else {
 			at = "; the disk is kept in " + file
 		}
 		c.kept++
 	}
-	r.failed("%s: %s%s", where, strings.Join(v.broken[:min(len(v.broken), 4)], "; "), at)
+	r.failed("%s: %s%s", p.where, strings.Join(v.broken[:min(len(v.broken), 4)], "; "), at)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,6 +34,10 @@ func checkStore(ctx context.Context, opt queue.Options, must *crashMust, restart
 	for life := range uint64(2) {
 		began := time.Now()
 		s, err := openCrashStore(opt)
+		for errors.Is(err, queue.ErrLocked) && time.Since(began) < startBound { // a program that is just being started has our descriptors until its exec
+			time.Sleep(time.Millisecond)
+			s, err = openCrashStore(opt)
+		}
 		if err != nil {
 			v.failed("the store does not open: %v", err)
 			return v
@@ -186,17 +191,32 @@ func (l *ringRead) hole(v *crashVerdict, from, to uint64, cause string) {
 	l.holes = append(l.holes, queue.Hole{From: from, To: to, Cause: queue.Cause(cause)})
 }
 
+// record takes an event of the workload, whose content is right where ok.
 func (l *ringRead) record(v *crashVerdict, id crashID, ok bool) {
+	l.pass(v, id)
+	l.seqs[id.Seq] = id
+	if !ok {
+		l.bad = append(l.bad, id)
+	}
+}
+
+// other takes an event that is not of the workload: nobody may know its id as
+// one's that is.
+func (l *ringRead) other(v *crashVerdict, id crashID, must *crashMust) {
+	l.pass(v, id)
+	if c, ok := must.byN[epochN{id.Epoch, id.N}]; ok {
+		v.failed("the id %08x-%d has two contents: %d and another", id.Epoch, id.N, c)
+	}
+}
+
+// pass moves over one number.
+func (l *ringRead) pass(v *crashVerdict, id crashID) {
 	if id.Seq != l.next+1 {
 		v.failed("ring %s: seq %d stands after %d", l.ring, id.Seq, l.next)
 	}
 	l.next = max(l.next, id.Seq)
 	if l.first == 0 {
 		l.first = id.Seq
-	}
-	l.seqs[id.Seq] = id
-	if !ok {
-		l.bad = append(l.bad, id)
 	}
 }
 
