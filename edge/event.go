@@ -3,6 +3,8 @@ package edge
 import (
 	"encoding/json"
 	"time"
+
+	"fieldpost/queue"
 )
 
 // Kind says what an event is. The texts are part of the API.
@@ -63,6 +65,8 @@ type Event struct {
 	Data   json.RawMessage // any JSON; never nil once stored
 
 	Hole *Hole // set for a gap that was made on reading, else nil
+
+	at queue.Stamp // of one to be stored that happened in whatever boot; zero: Mono tells
 }
 
 // Origin is where a forwarded event was born.
@@ -80,6 +84,16 @@ type Hole struct {
 	To    uint64 `json:"to"`
 	Count uint64 `json:"count"`
 	Cause string `json:"cause"`
+
+	Thinned Thinned `json:"thinned,omitzero"` // where the cause is thinned
+}
+
+// Thinned names what stands in the place of thinned events: it is among the
+// events From to To of another ring.
+type Thinned struct {
+	Ring string `json:"ring"`
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
 }
 
 // The rings that every store has.

@@ -80,6 +80,12 @@ func (e *Event) appendGap(dst []byte) []byte {
 	dst = strconv.AppendUint(dst, h.Count, 10)
 	dst = append(dst, `,"cause":`...)
 	dst = appendString(dst, h.Cause)
+	if t := &h.Thinned; t.Ring != "" {
+		dst = appendString(append(dst, `,"thinned":{"ring":`...), t.Ring)
+		dst = strconv.AppendUint(append(dst, `,"from":`...), t.From, 10)
+		dst = strconv.AppendUint(append(dst, `,"to":`...), t.To, 10)
+		dst = append(dst, '}')
+	}
 	return append(dst, "}}"...)
 }
 

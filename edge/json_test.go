@@ -24,7 +24,7 @@ func TestAppendJSON(t *testing.T) {
 	if got := string(ev.AppendJSON(nil)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	gap := Event{Epoch: 0x7f3a9c21, Ring: "alarms", Seq: 9, Agent: "greenhouse", Name: "gap", Kind: Gap, Hole: &Hole{3, 9, 7, "evicted"}}
+	gap := Event{Epoch: 0x7f3a9c21, Ring: "alarms", Seq: 9, Agent: "greenhouse", Name: "gap", Kind: Gap, Hole: &Hole{From: 3, To: 9, Count: 7, Cause: "evicted"}}
 	const wantGap = `{"id":"7f3a9c21-alarms-3..9","ring":"alarms","seq":9,"agent":"greenhouse","name":"gap","kind":"gap",` +
 		`"data":{"from":3,"to":9,"count":7,"cause":"evicted"}}`
 	if got := string(gap.AppendJSON(nil)); got != wantGap {
@@ -42,7 +42,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	full.Origin = &Origin{Agent: "barn", ID: "00000001-7", Ring: "r", Seq: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)}
 	wide := stored()
 	wide.N, wide.Seq, wide.Mono, wide.Bound, wide.Clock = math.MaxUint64, math.MaxUint64, math.MinInt64, 3*time.Hour, Unsynced
-	gap := Event{Epoch: 1, Ring: "a-b", Seq: 9, Agent: "g", Name: "gap", Kind: Gap, Hole: &Hole{3, 9, 7, "damage"}, Data: json.RawMessage(`{"from":3,"to":9,"count":7,"cause":"damage"}`)}
+	gap := Event{Epoch: 1, Ring: "a-b", Seq: 9, Agent: "g", Name: "gap", Kind: Gap, Hole: &Hole{From: 3, To: 9, Count: 7, Cause: "damage"}, Data: json.RawMessage(`{"from":3,"to":9,"count":7,"cause":"damage"}`)}
 	for _, want := range []Event{stored(), full, wide, gap} {
 		var got Event
 		if err := json.Unmarshal(want.AppendJSON(nil), &got); err != nil {

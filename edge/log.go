@@ -160,7 +160,7 @@ func (d *decoder) item(it *queue.Item, e *Event) {
 func (d *decoder) gap(h *queue.Hole, e *Event) {
 	*e = Event{
 		Epoch: h.Epoch, Ring: h.Ring, Seq: h.To, Agent: d.l.agent, Name: "gap", Kind: Gap,
-		Hole: &Hole{From: h.From, To: h.To, Count: h.To - h.From + 1, Cause: string(h.Cause)},
+		Hole: &Hole{From: h.From, To: h.To, Count: h.To - h.From + 1, Cause: string(h.Cause), Thinned: Thinned(h.Rows)},
 	}
 }
 

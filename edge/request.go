@@ -38,7 +38,10 @@ func newRequest(c *Clock, evs []Event, rows []queue.Row) (*request, error) {
 	now := c.Stamp()
 	for i := range evs {
 		st := now
-		if evs[i].Mono != 0 {
+		switch {
+		case evs[i].at != (queue.Stamp{}):
+			st = evs[i].at
+		case evs[i].Mono != 0:
 			st = c.stamp(evs[i].Mono)
 		}
 		from := len(r.buf)

@@ -16,7 +16,7 @@ func verifyEvent(seq uint64) Event {
 }
 
 func verifyGap(from, to uint64) Event {
-	return Event{Epoch: 0x7f3a9c21, Ring: "events", Seq: to, Agent: "greenhouse", Name: "gap", Kind: Gap, Hole: &Hole{from, to, to - from + 1, "age"}}
+	return Event{Epoch: 0x7f3a9c21, Ring: "events", Seq: to, Agent: "greenhouse", Name: "gap", Kind: Gap, Hole: &Hole{From: from, To: to, Count: to - from + 1, Cause: "age"}}
 }
 
 func verifyLedger(seq, first, last uint64) Event {

@@ -107,6 +107,10 @@ type Options struct {
 
 	TLS *tls.Config // for TCP listeners; nil: plain
 
+	// Reserved reports whether a ring holds what was summed up of another, so that
+	// clients publish nothing into it but what another agent forwards; nil: none does.
+	Reserved func(ring string) bool
+
 	Keys      []Key     // keys with a given secret
 	Mailboxes []Mailbox // mailboxes that the config made
 	Demo      bool

@@ -213,6 +213,9 @@ func (p *publisher) admit(ev *edge.Event) error {
 	if ev.Origin != nil && p.who.role != roleForward && p.who.role != roleAdmin {
 		return forbidden("origin needs the role forward")
 	}
+	if ev.Origin == nil && p.s.opt.Reserved != nil && p.s.opt.Reserved(ev.Ring) {
+		return forbidden("ring %q is written by the agent alone: it holds what was summed up of another", ev.Ring)
+	}
 	if ev.Ring != "" && ev.Ring != p.checked {
 		if err := p.s.publishable(ev.Ring); err != nil {
 			return err

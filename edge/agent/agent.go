@@ -111,6 +111,7 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the clock", func(ctx context.Context) error { return a.clock.Run(ctx, a.pump) })
 	intake.run("the store's watch", a.watchStore)
 	intake.run("the ledger", a.keepLedger)
+	intake.run("the thinner", a.thinner().Run)
 	intake.run("the devices", a.source.Run)
 	a.uplinks.start(uplinks)
 	a.log.Info("ready", "agent", a.id, "store", a.opt.Config.DataDir, "epoch", fmt.Sprintf("%08x", a.store.Epoch()), "took", time.Since(a.started).Round(time.Millisecond))

@@ -80,7 +80,7 @@ func (a *agent) closeStore() {
 }
 
 func limitsOf(r config.RingConfig) queue.Limits {
-	return queue.Limits{Keep: uint64(r.Keep), Size: int64(r.Size), Age: r.Age.D()}
+	return queue.Limits{Keep: uint64(r.Keep), Size: int64(r.Size), Age: r.Age.D(), Thin: r.WhenFull == config.Thin}
 }
 
 // syncOf says how long an event of a ring may wait for its flush.

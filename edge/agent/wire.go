@@ -83,7 +83,7 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
 		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems,
 	}, localapi.Options{
-		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision,
+		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
 		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
 		TrustedProxies: cfg.API.TrustedProxies, TLS: shown,
 		Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,

@@ -29,6 +29,7 @@ func (l *loader) finish(cfg *Config, c *checker) {
 		l.device(name, cfg.Devices[name], c)
 	}
 	l.store(&cfg.Store)
+	l.rowRings(cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Uplinks)) {
 		l.uplink(name, cfg.Uplinks[name], c)
 	}
@@ -180,19 +181,15 @@ func (l *loader) store(s *StoreConfig) {
 				l.bad(p.with(key), p.with(key).String()+": a ring must keep something", "write how much")
 			}
 		}
-		switch r.WhenFull {
-		case "", "evict":
-			r.WhenFull = "evict"
-		case "thin":
-			l.bad(p.with("when_full"), "this version does not know when_full: thin yet", "take it out: the oldest events go first")
-		default:
-			l.bad(p.with("when_full"), p.with("when_full").String()+": "+quote(r.WhenFull)+" is not known", "write evict, or take it out")
+		if r.WhenFull != "" && r.WhenFull != Evict && r.WhenFull != Thin {
+			l.bad(p.with("when_full"), p.with("when_full").String()+": "+quote(r.WhenFull)+" is not known", "write evict or thin, or take it out")
 		}
-		if r.Keep == 0 && r.Size == 0 {
+		if r.Keep == 0 && r.Size == 0 && !s.Reserved(name) {
 			r.Keep, r.Size = s.Default.Keep, s.Default.Size
 		}
 		s.Rings[name] = r
 	}
+	l.thinned(s)
 	if s.Headroom == 0 && l.has(path{"store", "headroom"}) {
 		s.Headroom = -1
 	}

@@ -164,11 +164,20 @@ func TestProblems(t *testing.T) {
 		{"bad ring of device", "devices: {door: {line: GPIO17, ring: audit}}\n", lines(
 			`fieldpost.yaml:1:38: devices.door.ring: only the agent itself writes into audit: name another ring`,
 		)},
-		{"when_full thin", "store:\n  rings:\n    samples: {when_full: thin}\n", lines(
-			`fieldpost.yaml:3:26: this version does not know when_full: thin yet: take it out: the oldest events go first`,
+		{"thin events", "store:\n  rings:\n    events: {when_full: thin}\n", lines(
+			`fieldpost.yaml:3:25: store.rings.events.when_full: events holds no samples, and nothing else is thinned: take it out: its oldest events go first`,
+		)},
+		{"thin audit", "store: {rings: {audit: {when_full: thin}}}\n", lines(
+			`fieldpost.yaml:1:36: store.rings.audit.when_full: audit holds no samples, and nothing else is thinned: take it out: its oldest events go first`,
+		)},
+		{"thin rows of an hour", "store:\n  rings:\n    flow: {when_full: thin}\n    flow-1h: {when_full: thin}\n", lines(
+			`fieldpost.yaml:4:26: store.rings.flow-1h.when_full: rows of an hour are not thinned further: take it out: its oldest rows go first`,
+		)},
+		{"device among rows", "store: {rings: {samples: {when_full: thin}}}\ndevices: {door: {line: GPIO17, ring: samples-1m}}\n", lines(
+			`fieldpost.yaml:2:38: devices.door.ring: only the agent itself writes into samples-1m, the rows of samples: name another ring`,
 		)},
 		{"when_full", "store: {rings: {samples: {when_full: stop}}}\n", lines(
-			`fieldpost.yaml:1:38: store.rings.samples.when_full: "stop" is not known: write evict, or take it out`,
+			`fieldpost.yaml:1:38: store.rings.samples.when_full: "stop" is not known: write evict or thin, or take it out`,
 		)},
 		{"keep nothing", "store: {rings: {samples: {keep: 0}}}\n", lines(
 			`fieldpost.yaml:1:33: store.rings.samples.keep: a ring must keep something: write how much`,

@@ -1,0 +1,40 @@
+package config
+
+import (
+	"testing"
+
+	"fieldpost/edge"
+)
+
+// The rings of rows are bounded by the ring they come from, but for what the
+// user says of them.
+func TestThinBoundsTheRowsToo(t *testing.T) {
+	cfg := mustLoad(t, one(t, `
+store:
+  rings:
+    samples: {keep: 1M events, size: 64MB, age: 30d, when_full: thin}
+    samples-1h: {size: 5MB}
+    flow: {keep: 1000, when_full: thin}
+    flow-1m: {when_full: evict}
+    loose-1m: {keep: 5}
+`))
+	day := 24 * edge.Duration(3600e9)
+	for name, want := range map[string]RingConfig{
+		"samples":    {Keep: 1_000_000, Size: 64_000_000, Age: 30 * day, Sync: 1e9, WhenFull: Thin},
+		"samples-1m": {Keep: 250_000, Size: 16_000_000, Age: 300 * day, WhenFull: Thin},
+		"samples-1h": {Keep: 250_000, Size: 5_000_000, Age: 3000 * day, WhenFull: Evict},
+		"flow":       {Keep: 1000, WhenFull: Thin},
+		"flow-1m":    {Keep: 250, WhenFull: Evict},
+		"flow-1h":    {Keep: 250, WhenFull: Evict},
+		"loose-1m":   {Keep: 5, WhenFull: Evict},
+	} {
+		if got := cfg.Store.Rings[name]; got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	for ring, want := range map[string]bool{"samples-1m": true, "samples-1h": true, "flow-1h": true, "samples": false, "loose-1m": false, "events-1m": false} {
+		if cfg.Store.Reserved(ring) != want {
+			t.Errorf("reserved %s: %v", ring, !want)
+		}
+	}
+}

@@ -1,0 +1,377 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fieldpost/edge"
+	"fieldpost/edge/edgetest"
+	"fieldpost/queue"
+)
+
+// thinRig is a store whose samples are thinned when the test says so. Its records
+// have stamps of the test's choice.
+type thinRig struct {
+	*edgetest.Rig
+	t       *testing.T
+	thinner *edge.Thinner
+	fault   func(step string) error
+}
+
+func newThinRig(t *testing.T, dir string, b *edgetest.Board, rings map[string]queue.Limits, change func(*queue.Options)) *thinRig {
+	t.Helper()
+	r := &thinRig{t: t}
+	opt := edgetest.Options(dir, b)
+	opt.Rings = rings
+	opt.MoveRecords = 4096
+	opt.Fault = func(step string) error {
+		if r.fault != nil {
+			return r.fault(step)
+		}
+		return nil
+	}
+	if change != nil {
+		change(&opt)
+	}
+	rig := &edgetest.Rig{Board: b, Store: edgetest.OpenStore(t, opt)}
+	rig.Clock = edgetest.NewClock(t, b, rig.Store)
+	rig.Log = edge.NewLog(rig.Store, rig.Clock, "test")
+	pump, stop := edgetest.RunPump(t, edge.PumpOptions{Agent: "test", Store: rig.Store, Clock: rig.Clock})
+	rig.Pump, rig.Stop = pump, func() {
+		stop()
+		rig.Store.Close()
+	}
+	r.Rig = rig
+	r.thinner = edge.NewThinner(edge.ThinnerOptions{Store: rig.Store, Pump: pump, Clock: rig.Clock})
+	return r
+}
+
+func syncedBoard(boot string) *edgetest.Board {
+	b := edgetest.NewBoard(boot)
+	b.SetSync(true, time.Millisecond)
+	return b
+}
+
+// thinRings is a ring of samples that thins, with those that its rows go to.
+func thinRings(samples, minutes, hours queue.Limits) map[string]queue.Limits {
+	samples.Thin, minutes.Thin = true, true
+	return map[string]queue.Limits{"samples": samples, "samples-1m": minutes, "samples-1h": hours}
+}
+
+// zero is the mono of a full hour, a little in the future.
+func (r *thinRig) zero() time.Duration {
+	now, _, _ := r.Clock.Time(queue.Stamp{Boot: r.Store.Boot(), Mono: int64(time.Hour)})
+	return time.Hour + now.Truncate(time.Hour).Add(time.Hour).Sub(now)
+}
+
+// at is an event of a test, and when it was in the running boot.
+type at struct {
+	mono time.Duration
+	ev   edge.Event
+}
+
+func sample(mono time.Duration, name, data string) at {
+	return at{mono, edge.Event{Name: name, Kind: edge.Sample, From: "device:" + name, Data: json.RawMessage(data)}}
+}
+
+// put stores events in the ring samples.
+func (r *thinRig) put(all ...at) {
+	r.t.Helper()
+	for part := range slices.Chunk(all, 4096) {
+		var b queue.Batch
+		for i := range part {
+			data, err := edge.AppendPayload(nil, &part[i].ev)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			b.Entries = append(b.Entries, queue.Entry{Ring: "samples", Stamp: queue.Stamp{Boot: r.Store.Boot(), Mono: int64(part[i].mono)}, Data: data})
+		}
+		if _, err := r.Store.Append(b); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r *thinRig) thin() {
+	r.t.Helper()
+	if err := r.thinner.Work(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// each reads a ring from its first seq.
+func (r *thinRig) each(ring string, fn func(*edge.Event)) {
+	r.t.Helper()
+	for after := uint64(0); ; {
+		evs, next, end, err := r.Log.Ring(ring, after, queue.Max{})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for i := range evs {
+			fn(&evs[i])
+		}
+		if end {
+			return
+		}
+		after = next
+	}
+}
+
+// tallies reads the rows of a ring: "time name" and what they tell.
+func (r *thinRig) tallies(ring string) (out []string) {
+	r.each(ring, func(ev *edge.Event) {
+		if ev.Hole == nil {
+			out = append(out, ev.Time.UTC().Format("15:04:05 ")+ev.Name+" "+string(ev.Data))
+		}
+	})
+	return out
+}
+
+// gaps reads the gaps of a ring: "from-to cause ring:from-to".
+func (r *thinRig) gaps(ring string) (out []string) {
+	r.each(ring, func(ev *edge.Event) {
+		if h := ev.Hole; h != nil {
+			text := fmt.Sprintf("%d-%d %s", h.From, h.To, h.Cause)
+			if h.Thinned.Ring != "" {
+				text += fmt.Sprintf(" %s:%d-%d", h.Thinned.Ring, h.Thinned.From, h.Thinned.To)
+			}
+			out = append(out, text)
+		}
+	})
+	return out
+}
+
+// askFor makes the ring ask for its oldest records, by a bound that comes later.
+func (r *thinRig) askFor(keep uint64) {
+	l := queue.Limits{Keep: keep, Thin: true}
+	r.Store.SetLimits(map[string]queue.Limits{"samples": l, "samples-1m": {Thin: true}}, queue.Limits{})
+}
+
+// TestThinnedIsNamed: minutes become rows, what is no sample goes as it would
+// have, and the gaps say which is which.
+func TestThinnedIsNamed(t *testing.T) {
+	r := newThinRig(t, t.TempDir(), syncedBoard("boot-1"), nil, nil)
+	zero := r.zero()
+	var all []at
+	for i := range 6000 { // 1000 minutes, of two sensors
+		mono := zero + time.Duration(i)*10*time.Second
+		all = append(all, sample(mono, "air", fmt.Sprintf(`{"value":%d,"unit":"°C"}`, i%7)), sample(mono+time.Second, "soil", fmt.Sprintf(`%d`, i)))
+		if i == 100 {
+			all = append(all, at{mono + 2*time.Second, edge.Event{Name: "air", Kind: edge.Change, From: "device:air", Data: json.RawMessage(`{"value":true}`)}})
+		}
+	}
+	r.put(all...)
+	r.askFor(1000)
+	r.thin()
+	gaps := r.gaps("samples")
+	// 11,001 records are asked for: the next whole minute begins 12 records each.
+	want := []string{"1-202 thinned samples-1m:1-1834", "203-203 evicted", "204-11005 thinned samples-1m:1-1834"}
+	if !slices.Equal(gaps, want) {
+		t.Fatalf("gaps %q, want %q", gaps, want)
+	}
+	rows := r.tallies("samples-1m")
+	if len(rows) != 1834 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	first, _, _ := r.Clock.Time(queue.Stamp{Boot: r.Store.Boot(), Mono: int64(zero + 50*time.Second)})
+	for i, want := range []string{
+		first.Format("15:04:05 ") + `air {"value":2.5,"min":0,"mean":2.5,"max":5,"last":5,"n":6,"unit":"°C","span":50}`,
+		first.Add(time.Second).Format("15:04:05 ") + `soil {"value":2.5,"min":0,"mean":2.5,"max":5,"last":5,"n":6,"span":50}`,
+	} {
+		if rows[i] != want {
+			t.Errorf("row %d\n%s, want\n%s", i, rows[i], want)
+		}
+	}
+	info, _ := r.Store.Ring("samples")
+	if info.Thinned != 11004 || info.Gone != 11005 {
+		t.Errorf("%+v", info)
+	}
+	r.thin()
+	if again := r.gaps("samples"); !slices.Equal(again, gaps) {
+		t.Errorf("thinned again: %q", again)
+	}
+}
+
+// TestThinnedOnce: a power cut at any write of a thinning leaves all of it or
+// nothing: each sample is in one row, or still there.
+func TestThinnedOnce(t *testing.T) {
+	var total int
+	for cut := range 40 {
+		dir := t.TempDir()
+		r := newThinRig(t, dir, syncedBoard("boot-1"), nil, nil)
+		zero := r.zero()
+		var all []at
+		for i := range 9000 {
+			all = append(all, sample(zero+time.Duration(i)*10*time.Second, "air", `{"value":1}`))
+		}
+		r.put(all...)
+		if err := r.Store.Move(); err != nil {
+			t.Fatal(err)
+		}
+		steps, killed := 0, errors.New("power cut")
+		r.fault = func(string) error {
+			if steps++; steps > cut {
+				return killed
+			}
+			return nil
+		}
+		r.askFor(100)
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		_ = r.thinner.Work(ctx)
+		_ = r.Store.Move()
+		stop()
+		died := steps > cut
+		r.Stop() // nothing that it writes gets through
+		r.fault = nil
+		again := newThinRig(t, dir, syncedBoard("boot-2"), nil, nil)
+		n := 0
+		again.each("samples", func(ev *edge.Event) {
+			if ev.Hole == nil {
+				n++
+			} else if ev.Hole.Cause != "thinned" || ev.Hole.Thinned.Ring != "samples-1m" {
+				t.Fatalf("cut %d: %+v", cut, ev.Hole)
+			}
+		})
+		raw := n
+		again.each("samples-1m", func(ev *edge.Event) {
+			var row struct{ N int }
+			if err := json.Unmarshal(ev.Data, &row); err != nil || ev.Hole != nil {
+				t.Fatalf("cut %d: %s", cut, ev.AppendJSON(nil))
+			}
+			n += row.N
+		})
+		if n != len(all) {
+			t.Fatalf("cut %d: %d samples are left as they were, and %d in all, of %d", cut, raw, n, len(all))
+		}
+		if raw < len(all) {
+			total++
+		}
+		again.Stop()
+		if !died {
+			if total == 0 || cut < 3 {
+				t.Fatalf("cut %d never came; %d had thinned", cut, total)
+			}
+			return
+		}
+	}
+	t.Fatal("the cuts never came to an end")
+}
+
+// TestUnthinnedGoes: where rows can't be written the ring is bounded all the
+// same, and says how.
+func TestUnthinnedGoes(t *testing.T) {
+	r := newThinRig(t, t.TempDir(), syncedBoard("boot-1"), thinRings(queue.Limits{Keep: 40_000}, queue.Limits{}, queue.Limits{}), nil)
+	zero := r.zero()
+	one := func(i int) at { return sample(zero+time.Duration(i)*time.Second, "air", `{"value":1}`) }
+	for i := 0; i < 80_000; i += 1000 {
+		var all []at
+		for k := range 1000 {
+			all = append(all, one(i+k))
+		}
+		r.put(all...)
+	}
+	info, _ := r.Store.Ring("samples")
+	if shown := info.Last + 1 - info.First; shown != 50_000 {
+		t.Errorf("%d are shown, want the 40,000 and a quarter", shown)
+	}
+	if gaps := r.gaps("samples"); !slices.Equal(gaps, []string{"1-30000 evicted"}) {
+		t.Errorf("gaps %q", gaps)
+	}
+	r.thin()
+	if gaps := r.gaps("samples"); len(gaps) != 2 || !strings.HasPrefix(gaps[1], "30001-40020 thinned samples-1m:1-") {
+		t.Errorf("gaps %q", gaps)
+	}
+}
+
+// TestThinnedAcrossTimes: what boots knew of the time counts, and a row's time is
+// corrected as that of its samples is.
+func TestThinnedAcrossTimes(t *testing.T) {
+	dir := t.TempDir()
+	b1 := edgetest.NewBoard("boot-1")
+	b1.SetWall(time.Date(2026, 3, 1, 10, 0, 30, 0, time.UTC))
+	b1.SetMono(time.Second)
+	r := newThinRig(t, dir, b1, nil, nil)
+	r.put(sample(2*time.Second, "air", "1"), sample(3*time.Second, "air", "2"))
+	r.Stop()
+
+	b2 := edgetest.NewBoard("boot-2") // its clock stands where that one ended: the same minute, as far as is known
+	b2.SetWall(time.Date(2026, 3, 1, 10, 0, 30, 0, time.UTC))
+	b2.SetMono(time.Second)
+	r = newThinRig(t, dir, b2, nil, nil)
+	r.put(sample(2*time.Second, "air", "3"), sample(4*time.Second, "air", "5"), sample(200*time.Second, "air", "9"))
+	for i := range 4000 {
+		r.put(sample(time.Duration(300+i)*time.Second, "late", "0"))
+	}
+	r.askFor(1)
+	r.thin()
+	rows := r.tallies("samples-1m")
+	if len(rows) < 3 || !strings.HasSuffix(rows[0], `air {"value":1.5,"min":1,"mean":1.5,"max":2,"last":2,"n":2,"span":1}`) ||
+		!strings.HasSuffix(rows[1], `air {"value":4,"min":3,"mean":4,"max":5,"last":5,"n":2,"span":2}`) {
+		t.Fatalf("%q", rows[:min(3, len(rows))])
+	}
+	b2.SetMono(3 * time.Hour)
+	b2.SetWall(time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC))
+	b2.SetSync(true, time.Millisecond)
+	r.Log = edge.NewLog(r.Store, edgetest.NewClock(t, b2, r.Store), "test")
+	r.each("samples-1m", func(ev *edge.Event) {
+		if ev.Seq == 2 && (ev.Clock != edge.Corrected || ev.Time.Day() != 5) {
+			t.Errorf("the row is at %v, %s", ev.Time, ev.Clock)
+		}
+	})
+}
+
+// TestThinnedNames: a thousand names, one of which says something once a year.
+func TestThinnedNames(t *testing.T) {
+	r := newThinRig(t, t.TempDir(), syncedBoard("boot-1"), nil, nil)
+	zero := r.zero()
+	all := []at{sample(zero, "rare", `{"value":7}`)}
+	for i := range 20 {
+		for n := range 1000 {
+			all = append(all, sample(zero+time.Duration(i)*10*time.Second+time.Duration(n)*time.Millisecond, fmt.Sprint("n", n), fmt.Sprint(i)))
+		}
+	}
+	all = append(all, sample(zero+365*24*time.Hour, "rare", `{"value":8}`))
+	r.put(all...)
+	r.askFor(1)
+	r.thin()
+	seen := map[string]int{}
+	r.each("samples-1m", func(ev *edge.Event) {
+		var row struct {
+			N        int
+			Min, Max float64
+		}
+		if err := json.Unmarshal(ev.Data, &row); err != nil {
+			t.Fatal(err)
+		}
+		seen[ev.Name] += row.N
+		if ev.Name == "rare" && (row.Min != 7 || row.Max != 7 || row.N != 1) {
+			t.Errorf("%s", ev.Data)
+		}
+	})
+	if len(seen) != 1001 || seen["n0"] != 20 || seen["n999"] != 20 {
+		t.Errorf("%d names, %d of n0", len(seen), seen["n0"])
+	}
+	if gaps := r.gaps("samples"); len(gaps) != 1 || gaps[0] != "1-20001 thinned samples-1m:1-4001" {
+		t.Errorf("%q", gaps)
+	}
+}
+
+// TestThinnedGapIsRead: a receiver reads the gap back as it was told.
+func TestThinnedGapIsRead(t *testing.T) {
+	ev := edge.Event{Epoch: 1, Ring: "samples", Seq: 9, Agent: "a", Name: "gap", Kind: edge.Gap,
+		Hole: &edge.Hole{From: 1, To: 9, Count: 9, Cause: "thinned", Thinned: edge.Thinned{Ring: "samples-1m", From: 3, To: 4}}}
+	text := ev.AppendJSON(nil)
+	if !strings.Contains(string(text), `"cause":"thinned","thinned":{"ring":"samples-1m","from":3,"to":4}}}`) {
+		t.Errorf("%s", text)
+	}
+	var back edge.Event
+	if err := json.Unmarshal(text, &back); err != nil || *back.Hole != *ev.Hole {
+		t.Errorf("%v: %+v", err, back.Hole)
+	}
+}
