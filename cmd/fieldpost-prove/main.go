@@ -24,6 +24,7 @@ func verbs() []verb {
 		{"e2e", "the end-to-end runs with faults; fails where an event is lost", runE2E},
 		{"prove", "every fault of the store's promises, and what each lost", runProve},
 		{"crash-writer", "the workload of the crash states, in a process of its own; prove starts it", runCrashWriter},
+		{"rotworker", "takes the damaged stores of prove, in a process of its own", runRotWorker},
 		{"bench", "the numbers beside the peers'", runBench},
 		{"board", "the package on the emulated board; packaging/board/test-deb runs it there", runBoard},
 	}
