@@ -120,7 +120,7 @@ func (p *Pump) take() []unit {
 	clear(p.units[rest:])
 	p.units = p.units[:rest]
 	p.due = time.Time{} // what is left did not fit: it comes next
-	p.flushing = time.Now()
+	p.flushing, p.asking = time.Now(), p.asker
 	return taken
 }
 
@@ -206,6 +206,7 @@ func (p *Pump) settle(units []unit, err error) {
 	p.flushing = time.Time{}
 	if err == nil {
 		p.flushes++
+		p.asks[p.asking]++
 		p.events += uint64(len(p.batch.entries))
 		p.err, p.wait = nil, 0
 	} else if !gone {

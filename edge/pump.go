@@ -83,6 +83,9 @@ type Pump struct {
 	bytes    int
 	waiters  int       // requests among them
 	due      time.Time // when the first of them must be stored; the zero time is now
+	asker    string    // the ring whose event set due; "" is a call
+	asking   string    // the asker of the running flush
+	asks     map[string]uint64
 	lost     lossBook
 	err      error // of the last flush
 	retryAt  time.Time
@@ -110,6 +113,15 @@ func (u unit) events() int {
 	return 1
 }
 
+// ring is the ring whose Sync says when the unit is due; "" of a request, which is
+// due at once.
+func (u unit) ring() string {
+	if u.r != nil {
+		return ""
+	}
+	return u.t.ev.Ring
+}
+
 func (u unit) size() int {
 	if u.r != nil {
 		return u.r.size
@@ -128,7 +140,7 @@ func NewPump(opt PumpOptions) *Pump {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pump{opt: opt, wake: make(chan struct{}, 1)}
+	p := &Pump{opt: opt, wake: make(chan struct{}, 1), asks: make(map[string]uint64)}
 	p.keys.running = make(map[idemKey]bool)
 	p.flusher.Lock() // until Run
 	return p
@@ -218,7 +230,7 @@ func (p *Pump) enqueueTicket(t *Ticket) (wake bool, err error) {
 func (p *Pump) push(u unit, due time.Time) bool {
 	sooner := len(p.units) == 0 || due.Before(p.due)
 	if sooner {
-		p.due = due
+		p.due, p.asker = due, u.ring()
 	}
 	p.units = append(p.units, u)
 	p.count += u.events()
@@ -358,30 +370,4 @@ func (p *Pump) enqueueRequest(r *request) (wake bool, err error) {
 		return false, ErrBusy
 	}
 	return p.push(unit{r: r}, time.Time{}), nil
-}
-
-// PumpStats is the state of a Pump.
-type PumpStats struct {
-	Waiting  int               // events that wait to be stored
-	Bytes    int               // their size in RAM
-	Lost     map[string]uint64 // events of Emit that never got a number, by name, since the start
-	Err      error             // of the last flush; nil when it worked
-	Took     time.Duration     // the last flush
-	Progress time.Time         // now, or when the running flush began
-	Flushes  uint64            // that worked, since the start
-	Events   uint64            // stored, since the start
-}
-
-// Stats is the state of the Pump now.
-func (p *Pump) Stats() PumpStats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := PumpStats{
-		Waiting: p.count, Bytes: p.bytes, Lost: p.lost.totals(), Err: p.err,
-		Took: p.took, Progress: p.flushing, Flushes: p.flushes, Events: p.events,
-	}
-	if p.flushing.IsZero() {
-		s.Progress = time.Now()
-	}
-	return s
 }

@@ -228,6 +228,14 @@ func (c *Count) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// PerDay is the rate in bytes a day; 0 of the zero Rate.
+func (r Rate) PerDay() int64 {
+	if r.Per <= 0 {
+		return 0
+	}
+	return int64(float64(r.Bytes) * float64(day) / float64(r.Per))
+}
+
 // String gives the text that UnmarshalText reads back; the zero Rate is "".
 func (r Rate) String() string {
 	if r == (Rate{}) {

@@ -13,15 +13,16 @@ import (
 
 // Deps are the parts that the API serves. Log, Pump, Store and Clock are needed.
 type Deps struct {
-	Log      eventLog        // *edge.Log
-	Pump     pump            // *edge.Pump
-	Store    store           // *queue.Store
-	Clock    clock           // *edge.Clock
-	Devices  devices         // nil: there are none
-	Uplinks  uplinks         // nil: there are none
-	Cut      Cut             // nil outside the demo
-	Problems func() []string // what is wrong beside the store, devices and uplinks, in sentences; may be nil
-	Metrics  func(io.Writer) // more lines for /metrics, in the Prometheus text format; may be nil
+	Log      eventLog               // *edge.Log
+	Pump     pump                   // *edge.Pump
+	Store    store                  // *queue.Store
+	Clock    clock                  // *edge.Clock
+	Devices  devices                // nil: there are none
+	Uplinks  uplinks                // nil: there are none
+	Cut      Cut                    // nil outside the demo
+	Problems func() []string        // what is wrong beside the store, devices and uplinks, in sentences; may be nil
+	Wear     func() edge.WearStatus // what was written to the flash; nil: nobody counts it
+	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }
 
 // Cut cuts an uplink's line, or joins it again. The demo alone has it.

@@ -55,6 +55,7 @@ func getMetrics(s *Server, _ *request) (any, error) {
 	var b bytes.Buffer
 	metrics.WriteGaugeUint64(&b, fmt.Sprintf(`fieldpost_build_info{version=%q,revision=%q,goversion=%q}`, s.opt.Version, s.opt.Revision, runtime.Version()), 1)
 	s.writeStore(&b)
+	s.writeWear(&b)
 	s.writeUplinks(&b)
 	s.writeDevices(&b)
 	tcp, unix := s.conns.open()
@@ -94,6 +95,26 @@ func (s *Server) writeStore(w io.Writer) {
 	state, bound := s.Clock.State()
 	metrics.WriteGaugeUint64(w, "fieldpost_clock_synced", flag(state == edge.Synced))
 	metrics.WriteGaugeFloat64(w, "fieldpost_clock_bound_seconds", bound.Seconds())
+}
+
+func (s *Server) writeWear(w io.Writer) {
+	if s.Wear == nil {
+		return
+	}
+	wear := s.Wear()
+	bytes := func(n int64) uint64 { return uint64(max(0, n)) }
+	metrics.WriteCounterUint64(w, `fieldpost_flash_written_bytes_total{by="agent"}`, bytes(wear.Written))
+	metrics.WriteGaugeUint64(w, `fieldpost_flash_written_today_bytes{by="agent"}`, bytes(wear.Today))
+	if wear.Device != "" {
+		metrics.WriteCounterUint64(w, `fieldpost_flash_written_bytes_total{by="device"}`, bytes(wear.DeviceWritten))
+		metrics.WriteGaugeUint64(w, `fieldpost_flash_written_today_bytes{by="device"}`, bytes(wear.DeviceToday))
+	}
+	if wear.Projected > 0 {
+		metrics.WriteGaugeUint64(w, "fieldpost_flash_projected_today_bytes", bytes(wear.Projected))
+	}
+	if wear.Budget > 0 {
+		metrics.WriteGaugeUint64(w, "fieldpost_flash_budget_bytes_per_day", bytes(wear.Budget))
+	}
 }
 
 func (s *Server) writeUplinks(w io.Writer) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"fieldpost/edge"
 )
 
 func loadOpenAPI(t testing.TB) *openapi3.T {
@@ -73,7 +75,11 @@ func TestRoutesAreInTheDocument(t *testing.T) {
 // Real answers fit the document's schemas.
 func TestAnswersFitTheDocument(t *testing.T) {
 	doc := loadOpenAPI(t)
-	r := newRig(t, func(d *Deps, o *Options) { o.Demo = true; d.Cut = (&fakeWorld{}).Cut })
+	r := newRig(t, func(d *Deps, o *Options) {
+		o.Demo = true
+		d.Cut = (&fakeWorld{}).Cut
+		d.Wear = func() edge.WearStatus { return edge.WearStatus{Device: "vda", Budget: 1, Projected: 2} }
+	})
 	r.stream(readKey, "?name=door")
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/v1/events", `{"name":"door","data":{"value":true}}`},

@@ -17,6 +17,7 @@ type statusAnswer struct {
 	Problems []string            `json:"problems"`
 	Clock    clockStatus         `json:"clock"`
 	Store    storeStatus         `json:"store"`
+	Wear     *edge.WearStatus    `json:"wear,omitempty"`
 	Devices  map[string]int      `json:"devices"` // total, and by status
 	Uplinks  []edge.UplinkStatus `json:"uplinks"`
 	You      youStatus           `json:"you"`
@@ -66,6 +67,10 @@ func getStatus(s *Server, r *request) (any, error) {
 		Uplinks: s.uplinks(),
 		You:     youStatus{r.who.name, r.who.role.String(), r.who.names},
 		Demo:    s.Cut != nil || s.opt.Demo,
+	}
+	if s.Wear != nil {
+		w := s.Wear()
+		a.Wear = &w
 	}
 	a.Clock.Now = time.Now().UTC()
 	var bound time.Duration

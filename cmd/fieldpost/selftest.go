@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fieldpost/edge"
 	"fieldpost/edge/card"
 )
 
@@ -126,16 +125,8 @@ func (a *app) testStore(ctx context.Context, dir string, quick bool) (*selftest,
 		}
 		return nil, fmt.Errorf("test store in %s: %w", dir, err)
 	}
-	rep.Budget = perDay(cfg.Store.Wear)
+	rep.Budget = float64(cfg.Store.Wear.PerDay())
 	return rep, nil
-}
-
-// perDay is a rate as bytes a day.
-func perDay(r edge.Rate) float64 {
-	if r.Per <= 0 {
-		return 0
-	}
-	return float64(r.Bytes) * float64(24*time.Hour) / float64(r.Per)
 }
 
 // testIn tests in a folder of its own below dir, and removes it.

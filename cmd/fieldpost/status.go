@@ -37,6 +37,7 @@ type status struct {
 		Free     int64   `json:"free"`
 		FlushMS  float64 `json:"flush_ms"`
 	} `json:"store"`
+	Wear    *edge.WearStatus    `json:"wear"`
 	Devices map[string]int      `json:"devices"`
 	Uplinks []edge.UplinkStatus `json:"uplinks"`
 }
@@ -80,6 +81,9 @@ func printStatus(w io.Writer, st *status) error {
 	t.row("STATE", st.State)
 	t.row("CLOCK", localTime(st.Clock.Now)+" "+clock)
 	t.row("STORE", fmt.Sprintf("%d events since the start, %d waiting, %d rings, %s free, flush %.1f ms", st.Store.Events, st.Store.Waiting, st.Store.Rings, bytesText(st.Store.Free), st.Store.FlushMS))
+	if st.Wear != nil {
+		t.row("WEAR", wearText(st.Wear))
+	}
 	t.row("POSITION", st.Store.Position)
 	t.row("DEVICES", countsText(st.Devices))
 	for _, u := range st.Uplinks {
@@ -93,6 +97,24 @@ func printStatus(w io.Writer, st *status) error {
 		t.row("PROBLEM", p)
 	}
 	return t.flush()
+}
+
+// wearText shows what was written to the flash today.
+func wearText(w *edge.WearStatus) string {
+	text := bytesText(w.Today) + " today"
+	if w.Budget > 0 {
+		text += " of " + bytesText(w.Budget)
+	}
+	if w.Projected > 0 {
+		text += ", " + bytesText(w.Projected) + " by its end"
+	}
+	if w.BytesPerEvent > 0 {
+		text += ", " + bytesText(int64(w.BytesPerEvent)) + " an event"
+	}
+	if w.Device != "" {
+		text += "; " + w.Device + " took " + bytesText(w.DeviceToday) + " in all"
+	}
+	return text
 }
 
 // countsText shows how many devices there are, and in which states.

@@ -23,6 +23,7 @@ type agent struct {
 	store *queue.Store
 	pump  *edge.Pump
 	read  *edge.Log
+	wear  *wear
 
 	lines   *gpio.KernelBoard // nil on a simulated board
 	source  *gpio.Source
@@ -82,6 +83,7 @@ func (a *agent) openParts(ctx context.Context) (err error) {
 	cfg := a.opt.Config
 	a.pump = edge.NewPump(edge.PumpOptions{Agent: a.id, Store: a.store, Clock: a.clock, Sync: syncOf(cfg.Store), Log: a.log})
 	a.read = edge.NewLog(a.store, a.clock, a.id)
+	a.wear = a.newWear()
 	if a.source, err = a.newSource(); err != nil {
 		return &ConfigError{err}
 	}
@@ -111,6 +113,7 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the clock", func(ctx context.Context) error { return a.clock.Run(ctx, a.pump) })
 	intake.run("the store's watch", a.watchStore)
 	intake.run("the ledger", a.keepLedger)
+	intake.run("the wear's watch", a.watchWear)
 	intake.run("the thinner", a.thinner().Run)
 	intake.run("the devices", a.source.Run)
 	a.uplinks.start(uplinks)

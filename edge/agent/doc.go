@@ -19,6 +19,7 @@
 // # What it tells
 //
 // Events of kind system: boot, epoch (a new one began), store (degraded, full,
-// read-only, and ok again) and ledger (hourly and at the stop). systemd gets
+// read-only, and ok again), wear (a day comes to more than store.wear; once a day)
+// and ledger (hourly and at the stop). systemd gets
 // READY, STOPPING, and WATCHDOG while the Pump gets on with its work.
 package agent

@@ -56,7 +56,8 @@ func systemEvent(name string, data any) edge.Event {
 	return edge.Event{Name: name, Kind: edge.System, From: "system:agent", Data: raw}
 }
 
-// keepLedger tells the bounds of every ring each hour.
+// keepLedger tells the bounds of every ring each hour. The counts of the wear ride
+// in its flush.
 func (a *agent) keepLedger(ctx context.Context) error {
 	tick := time.NewTicker(ledgerEvery)
 	defer tick.Stop()
@@ -65,7 +66,7 @@ func (a *agent) keepLedger(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			a.pump.Emit(edge.LedgerEvent(a.store), nil)
+			a.pump.EmitWith(edge.LedgerEvent(a.store), nil, a.wear.rows()...)
 		}
 	}
 }
@@ -78,7 +79,7 @@ func (a *agent) tellStop() {
 		a.logged(fmt.Errorf("store the last events: %w", err))
 		return
 	}
-	if _, err := a.pump.CommitWith(ctx, []edge.Event{edge.LedgerEvent(a.store)}, nil); err != nil {
+	if _, err := a.pump.CommitWith(ctx, []edge.Event{edge.LedgerEvent(a.store)}, a.wear.rows()); err != nil {
 		a.logged(fmt.Errorf("store the ledger: %w", err))
 	}
 }

@@ -44,7 +44,7 @@ type Device struct {
 type StoreConfig struct {
 	Rings    map[string]RingConfig `mapstructure:"rings" named:"ring"`
 	Headroom edge.Size             `mapstructure:"headroom"` // free space to leave; 0: what the store chooses; below 0: none
-	Wear     edge.Rate             `mapstructure:"wear"`     // zero: no budget
+	Wear     edge.Rate             `mapstructure:"wear"`     // what the agent may write to the flash, before it warns; zero: no budget
 
 	Default RingConfig `mapstructure:"-"` // for a ring that Rings does not name
 }

@@ -193,9 +193,6 @@ func (l *loader) store(s *StoreConfig) {
 	if s.Headroom == 0 && l.has(path{"store", "headroom"}) {
 		s.Headroom = -1
 	}
-	if s.Wear != (edge.Rate{}) {
-		l.warn(l.at(path{"store", "wear"}).String() + ": this version measures nothing against store.wear yet")
-	}
 }
 
 func (l *loader) uplink(name string, u *Uplink, c *checker) {

@@ -227,7 +227,7 @@ func TestDeep(t *testing.T) {
 }
 
 func TestHeadroomOff(t *testing.T) {
-	if cfg := mustLoad(t, one(t, "store: {headroom: 0, wear: 100MB/day}\n")); cfg.Store.Headroom != -1 || len(cfg.Warnings) != 1 {
+	if cfg := mustLoad(t, one(t, "store: {headroom: 0, wear: 100MB/day}\n")); cfg.Store.Headroom != -1 || len(cfg.Warnings) != 0 || cfg.Store.Wear.PerDay() != 100_000_000 {
 		t.Errorf("headroom %d, warnings %q", cfg.Store.Headroom, cfg.Warnings)
 	}
 	if cfg := mustLoad(t, one(t, "")); cfg.Store.Headroom != 0 {
