@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,13 +10,16 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fieldpost/edge/card"
 )
 
 // loopDisk mounts an ext4 of its own, so that what a card takes can be counted. It
 // needs root and a kernel with loop devices.
-func loopDisk(t *testing.T, megabytes int64) string {
+func loopDisk(t *testing.T, megabytes int64, features, options string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("a loop mount takes root")
@@ -33,7 +37,7 @@ func loopDisk(t *testing.T, megabytes int64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-O", features, image).CombinedOutput(); err != nil {
 		t.Skipf("no mkfs.ext4: %v: %s", err, out)
 	}
 	loop, err := exec.Command("losetup", "--find", "--show", image).Output()
@@ -42,7 +46,7 @@ func loopDisk(t *testing.T, megabytes int64) string {
 	}
 	device := strings.TrimSpace(string(loop))
 	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })
-	if err := unix.Mount(device, mount, "ext4", unix.MS_NOATIME, ""); err != nil {
+	if err := unix.Mount(device, mount, "ext4", unix.MS_NOATIME, options); err != nil {
 		t.Skipf("no loop mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
@@ -88,9 +92,20 @@ type selftested struct {
 
 // TestSelftestStore: on an ext4 of its own, where nobody else writes.
 func TestSelftestStore(t *testing.T) {
-	disk := loopDisk(t, 256)
+	disk := loopDisk(t, 256, "has_journal", "")
 	s := newSandbox(t, "store: {wear: 100MB/day}\n")
+	place, err := card.System{}.Find(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := place.Device().Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := s.run("selftest", "store", "--dir", disk, "--quick", "-o", "json")
+	if after, err := place.Device().Counters(); err != nil || after.Written-before.Written > quickBytes {
+		t.Errorf("the device took %d bytes, %v", after.Written-before.Written, err)
+	}
 	rep := decode[selftested](t, r)
 	if rep.Verdict.Answer == "does-not" || rep.Place.FS != "ext4" || rep.Place.Journal == nil || !*rep.Place.Journal {
 		t.Errorf("%s", r.out)
@@ -115,6 +130,23 @@ func TestSelftestStore(t *testing.T) {
 		t.Errorf("left %v, wrote %d", left, rep.Measures.Written)
 	}
 	s.run("selftest", "store", "--dir", disk, "--quick").want(t, r.code, "This storage ", "FLUSH 4 kB", "one each 1s", "% of store.wear")
+}
+
+// TestSelftestFinds: what a mount and a file system do to a flush is seen on real
+// ones.
+func TestSelftestFinds(t *testing.T) {
+	for _, c := range []struct {
+		name, features, options string
+		words                   []string
+	}{
+		{"no barriers", "has_journal", "nobarrier", []string{"does not honour a flush", "is mounted with nobarrier", "which has a cache, got none", "cure: take nobarrier out"}},
+		{"no log", "^has_journal", "", []string{"no log of its own changes", "tune2fs -O has_journal /dev/loop"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			disk := loopDisk(t, 256, c.features, c.options)
+			newSandbox(t, "").run("selftest", "store", "--dir", disk, "--quick").want(t, 1, c.words...)
+		})
+	}
 }
 
 // TestSelftestRefusals: what can't be tested, or keeps nothing, says so.
@@ -226,6 +258,11 @@ func TestSelftestInterrupted(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+	old := filepath.Join(dir, fmt.Sprintf("%s%s-%d-old", testFolderPrefix, bootPrefix(t), os.Getpid())) // its number is another's by now
+	hours := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.Mkdir(old, 0o700), os.Chtimes(old, hours, hours)); err != nil {
+		t.Fatal(err)
 	}
 	held, err := lockTestFolder(filepath.Join(dir, testFolderPrefix+"00000000-1-held"))
 	if err != nil {

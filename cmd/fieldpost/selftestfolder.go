@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +37,9 @@ func newTestFolder(dir string) (*testFolder, error) {
 		return nil, err
 	}
 	path, err := os.MkdirTemp(dir, fmt.Sprintf("%s%s-%d-", testFolderPrefix, boot, os.Getpid()))
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: run it as the agent's user or as root (sudo), or name another folder with --dir", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +69,19 @@ func (f *testFolder) remove() error {
 }
 
 // removeLeftovers removes the folders of self-tests that are no more: of another
-// boot, or of a process that is gone; and in both cases nobody holds the lock.
+// boot, of a process that is gone, or older than any test gets, since another
+// process may have the number by now; and nobody may hold the lock.
 func removeLeftovers(dir, boot string) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // then there can't be one of ours
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		rest, ours := strings.CutPrefix(e.Name(), testFolderPrefix)
-		if !ours || !e.IsDir() || !isOver(rest, boot) {
+		if !ours || !e.IsDir() || strings.Count(rest, "-") != 2 || !isOver(rest, boot) && !isOld(e) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -86,6 +95,12 @@ func removeLeftovers(dir, boot string) error {
 		}
 	}
 	return nil
+}
+
+// isOld reports whether nothing was made in a folder for longer than a test takes.
+func isOld(e fs.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && time.Since(info.ModTime()) > 2*selftestTime
 }
 
 // isOver reads boot and process out of a name, and says whether they are gone.

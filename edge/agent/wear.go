@@ -62,7 +62,7 @@ func (a *agent) newWear() *wear {
 	case err != nil:
 		w.log.Warn("what the device writes is not counted", "err", err)
 	case place.Device() == nil:
-		w.log.Info("what the device writes is not counted", "why", place.NoDevice)
+		w.log.Debug("what the device writes is not counted", "why", place.NoDevice)
 	default:
 		d := place.Device()
 		w.name = d.Name
@@ -70,6 +70,10 @@ func (a *agent) newWear() *wear {
 			c, err := d.Counters()
 			return c.Written, err
 		}
+	}
+	if _, err := w.own(); err != nil && w.device != nil {
+		w.log.Warn("what the agent writes is not counted: all that the device takes counts as its own", "err", err)
+		w.own = w.device
 	}
 	row, _ := a.store.Get(wearTable, wearKey) // none: nothing was kept yet
 	w.begin(row)
