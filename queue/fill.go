@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -73,7 +74,7 @@ func (f *filler) roll(first uint64) (*segment, error) {
 // putInto writes as many records as fit into one segment, in one transaction.
 func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done int, err error) {
 	if err := seg.openToWrite(f.mapped); err != nil {
-		return 0, err
+		return 0, f.notOpened(seg, err)
 	}
 	defer seg.release()
 	now := seg.summary()
@@ -108,6 +109,19 @@ func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done 
 	seg.sum = now
 	seg.mu.Unlock()
 	return done, nil
+}
+
+// notOpened takes a segment back that could not be opened and that nothing was
+// stored in: a full disk lets a file be made and not filled, which is no damage.
+func (f *filler) notOpened(seg *segment, err error) error {
+	if seg.summary().last > 0 {
+		return err
+	}
+	f.dropped(seg)
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("make segment of ring %q: %v", f.ring, err)
+	}
+	return err
 }
 
 // commit writes records from done on, in one transaction, and moves done and now.

@@ -222,6 +222,13 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 		if !errors.Is(err, errDamaged) {
 			return err
 		}
+		if !rec.lost && seg.first > r.moved && seg.unborn() { // what it was made for is in the journal yet
+			r.segments = r.segments[:len(r.segments)-1]
+			if err := seg.remove(); err != nil {
+				return err
+			}
+			continue
+		}
 		rec.broken = true
 		if !rec.lost { // state.db knows the last number: salvage can wait
 			s.salvage(r, seg)

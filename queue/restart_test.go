@@ -126,3 +126,49 @@ func TestWrongNamesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A segment that a full disk let be made and not filled is made anew, and is not
+// taken for damage: not by the next move, and not after a stop.
+func TestUnfilledSegmentIsNoDamage(t *testing.T) {
+	for _, size := range []int{0, blockSize, 4 * blockSize} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			opt := testOptions(t.TempDir())
+			s := open(t, opt)
+			put(t, s, "events", texts(1, 100)...) // a segment
+			if err := s.Move(); err != nil {
+				t.Fatal(err)
+			}
+			epoch := s.Epoch()
+			put(t, s, "events", texts(101, 120)...)
+			path := segmentPath(filepath.Join(opt.Dir, "rings", "events"), 101)
+			if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Move(); err == nil {
+				t.Fatal("the move took a file that is none")
+			}
+			if err := s.Move(); err != nil {
+				t.Fatalf("the move after it: %v", err)
+			}
+			put(t, s, "events", texts(121, 210)...)
+			if err := os.WriteFile(segmentPath(filepath.Dir(path), 201), make([]byte, size), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			kill(s)
+			s = open(t, opt)
+			if s.Epoch() != epoch {
+				t.Error("the epoch was given up for a file with nothing in it")
+			}
+			if err := s.Move(); err != nil {
+				t.Fatal(err)
+			}
+			got, holes := all(t, s, "events")
+			if len(got) != 210 || len(holes) > 0 {
+				t.Errorf("%d records and the holes %v, want 210", len(got), holes)
+			}
+			if _, err := os.Stat(s.aside()); err == nil {
+				t.Error("a file was set aside as damaged")
+			}
+		})
+	}
+}

@@ -219,6 +219,13 @@ func (s *segment) readSum() error {
 	})
 }
 
+// unborn reports whether the file is one that a stop or a full disk left while it
+// was being made: bbolt begins one with four pages, and no commit came after.
+func (s *segment) unborn() bool {
+	st, err := os.Stat(s.path)
+	return err == nil && st.Size() <= 4*blockSize
+}
+
 // release ends one use of the segment.
 func (s *segment) release() {
 	s.mu.Lock()
