@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -65,9 +66,11 @@ func TestStoreState(t *testing.T) {
 		{queue.Health{ReadOnly: true, Full: true, Err: broken}, edge.PumpStats{}, storeReadOnly},
 		{queue.Health{Err: broken}, edge.PumpStats{}, storeDegraded},
 		{queue.Health{}, edge.PumpStats{Err: broken}, storeDegraded},
+		{queue.Health{}, edge.PumpStats{Err: fmt.Errorf("broken: %w", syscall.ENOSPC)}, storeFull},
+		{queue.Health{}, edge.PumpStats{Err: fmt.Errorf("broken: %w", syscall.EROFS)}, storeReadOnly},
 	} {
 		state, why := storeState(c.health, c.pump)
-		if state != c.want || (why == "broken") != (c.want != storeOK) {
+		if state != c.want || strings.HasPrefix(why, "broken") != (c.want != storeOK) {
 			t.Errorf("%+v: %s %q", c, state, why)
 		}
 	}

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 
 	"fieldpost/edge"
@@ -29,10 +31,10 @@ func storeState(h queue.Health, p edge.PumpStats) (state, why string) {
 	if err == nil {
 		err = p.Err
 	}
-	switch {
-	case h.ReadOnly:
+	switch { // the Pump's error is older than the store's health at times, and is what clients get
+	case h.ReadOnly || errors.Is(err, syscall.EROFS):
 		state = storeReadOnly
-	case h.Full:
+	case h.Full || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		state = storeFull
 	case err != nil:
 		state = storeDegraded
