@@ -215,7 +215,7 @@ func (c *crash) replay(ctx context.Context, rec *recording, round uint64, plan [
 }
 
 // forBinary chooses the states that the real binary opens too.
-func (c *crash) forBinary(i, worker int) bool { return i%19 == 7+worker }
+func (c *crash) forBinary(i, worker int) bool { return i%13 == 7+worker }
 
 // crashPlayed is a state on its way through the checks.
 type crashPlayed struct {

@@ -31,6 +31,7 @@ type harness struct {
 func harnesses() []harness {
 	return []harness{
 		{"crash", "every state that a cut may leave of an ext4's writes under the running store", 10_000, 600, runCrash},
+		{"mutants", "broken builds, each of which a harness must catch", len(mutants()), 1, runMutants},
 		{"cuts", "power cuts of ext4 and xfs under the running agent", 700, 35, runCuts},
 		{"kills", "SIGKILL at random instants", 500, 30, runKills},
 		{"rot", "every page of a store damaged in turn, and sampled pages of a million events", 1000, 60, runRot},
