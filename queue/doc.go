@@ -28,6 +28,16 @@
 // A cursor is a named, durable set of acknowledged ranges, one set a ring. A
 // mailbox is a named, durable position in n. Neither holds eviction back.
 //
+// A ring with Limits.Thin asks (Wishes) before it lets go of its oldest records.
+// Who thins it reads them and appends what stands for them, in one batch with a
+// Thinning's row:
+//
+//	Append(Batch{Entries: rows of "samples-1m", Rows: []Row{Thinning{
+//		Ring: "samples", Into: "samples-1m", Gone: []Gone{{w.From, w.To, Thinned}}}.Row()}})
+//
+// That flush makes the records a hole that names the rows, or, torn, changes
+// nothing: each record is readable, or stood for by rows, exactly once.
+//
 // A row is a key and a value in a named table. Rows ride in the same flush as
 // records, so that "stored, and remembered under this key" is one fact.
 //

@@ -6,6 +6,7 @@ import "time"
 // asks at a quarter of its slack, so that it is thinned in batches.
 const (
 	minSlack     = 8192             // records: what one flush can bring
+	minSlackSize = 1 << 20          // bytes
 	thinPatience = 10 * time.Minute // of which nothing was thinned; then bounds count that could wait
 )
 
@@ -90,7 +91,7 @@ func (r *ring) askSize(size int64) {
 		return
 	}
 	w := r.pending()
-	most := size + size/4
+	most := size + max(size/4, minSlackSize)
 	if !w.stuck() && w.bytes > most {
 		most = w.bytes + w.bytes/4
 	}
