@@ -132,26 +132,30 @@ func (s *Store) beginEpoch(why string) {
 // cutRows takes back what rows tell of numbers that did not survive: mailboxes
 // move down, idempotency keys go.
 func (s *Store) cutRows(tx *bolt.Tx) error {
-	if b := tx.Bucket([]byte("t." + tableMailboxes)); b != nil {
+	bucket := bucketOf(tableMailboxes)
+	if b := tx.Bucket(bucket); b != nil {
 		c := b.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if len(v) < 8 || binary.BigEndian.Uint64(v) <= s.lastN {
+		for k, stored := c.First(); k != nil; k, stored = c.Next() {
+			v, ok := unseal(bucket, k, stored)
+			if !ok || len(v) < 8 || binary.BigEndian.Uint64(v) <= s.lastN {
 				continue
 			}
+			k = append([]byte(nil), k...)
 			cut := append(binary.BigEndian.AppendUint64(nil, s.lastN), v[8:]...)
-			if err := b.Put(append([]byte(nil), k...), cut); err != nil {
+			if err := b.Put(k, seal(bucket, k, cut)); err != nil {
 				return err
 			}
 		}
 	}
-	b := tx.Bucket([]byte("t." + tableIdempotency))
+	bucket = bucketOf(tableIdempotency)
+	b := tx.Bucket(bucket)
 	if b == nil {
 		return nil
 	}
 	var gone [][]byte
 	c := b.Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if len(v) >= 8 && binary.BigEndian.Uint64(v) > s.lastN {
+	for k, stored := c.First(); k != nil; k, stored = c.Next() {
+		if v, ok := unseal(bucket, k, stored); !ok || len(v) >= 8 && binary.BigEndian.Uint64(v) > s.lastN {
 			gone = append(gone, append([]byte(nil), k...))
 		}
 	}

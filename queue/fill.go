@@ -20,6 +20,7 @@ type filler struct {
 	fault   func(string) error
 	newest  func() *segment              // the ring's newest segment, or nil
 	rolled  func(first uint64) *segment  // adds one behind it
+	told    func(from, to uint64) bool   // what the newest need not have; nil: it is all there
 	dropped func(*segment)               // takes it back, nothing having been stored in it
 	old     func(began, next Stamp) bool // it spans time enough; nil: never
 	scratch []byte
@@ -33,6 +34,9 @@ func (f *filler) put(epochs []uint32, records []stored) error {
 		if seg != nil { // after a start nobody may have looked into it yet
 			if err := seg.learn(f.mapped); err != nil {
 				return err
+			}
+			if last := seg.summary().last; last > 0 && last+1 < records[0].seq && f.told != nil && !f.told(last+1, records[0].seq-1) {
+				return fmt.Errorf("segment %s ends at %d, and %d comes next: %w", filepath.Base(seg.path), last, records[0].seq, errDamaged)
 			}
 		}
 		if seg == nil || f.isFull(seg, &records[0]) {

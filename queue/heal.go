@@ -3,6 +3,8 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -14,15 +16,11 @@ import (
 func (s *Store) heal(cause error) error {
 	s.log.Error("state.db is damaged: it is set aside and written anew", "error", cause)
 	rows := s.state.salvage(tableCursors)
-	if err := s.state.anew(s.aside()); err != nil {
-		return err
-	}
 	s.mu.RLock()
-	about, epochs, boots := s.about, s.epochs, s.boots
-	marks, holes := map[string]ringMark{}, map[string]spans{}
+	snap := snapshot{about: s.about, epochs: s.epochs, boots: s.boots, rings: map[string]ringMark{}, holes: map[string]spans{}}
 	for name, r := range s.rings {
-		marks[name] = ringMark{Last: r.moved, LastN: r.movedN, Floor: min(r.floor, r.moved)}
-		holes[name] = append(spans(nil), r.holes...)
+		snap.rings[name] = ringMark{Last: r.moved, LastN: r.movedN, Floor: min(r.floor, r.moved)}
+		snap.holes[name] = append(spans(nil), r.holes...)
 	}
 	for _, c := range s.cursors { // memory has them all
 		c.mu.Lock()
@@ -30,26 +28,7 @@ func (s *Store) heal(cause error) error {
 		c.mu.Unlock()
 	}
 	s.mu.RUnlock()
-	return s.state.commit(func(tx *bolt.Tx) error {
-		if err := putRows(tx, rows); err != nil {
-			return err
-		}
-		for name, mark := range marks {
-			if err := putRing(tx, name, mark); err != nil {
-				return err
-			}
-			if err := putHoles(tx, name, holes[name]); err != nil {
-				return err
-			}
-		}
-		if err := putEpochs(tx, epochs); err != nil {
-			return err
-		}
-		if err := putBoots(tx, boots); err != nil {
-			return err
-		}
-		return putAbout(tx, about)
-	})
+	return s.state.replace(s.aside(), &snap, rows)
 }
 
 // commit writes to state.db, which is healed first where it turns out damaged.
@@ -85,9 +64,11 @@ func (s *state) salvage(except string) (rows []Row) {
 		} {
 			_ = s.view(func(tx *bolt.Tx) error { // it ends at the damage
 				c := tx.Bucket(name).Cursor()
-				for k, v := walk.first(c); k != nil && !seen[string(k)]; k, v = walk.next(c) {
+				for k, stored := walk.first(c); k != nil && !seen[string(k)]; k, stored = walk.next(c) {
 					seen[string(k)] = true
-					rows = append(rows, Row{string(name[2:]), string(k), append([]byte{}, v...)})
+					if v, ok := unseal(name, k, stored); ok {
+						rows = append(rows, Row{string(name[2:]), string(k), append([]byte{}, v...)})
+					}
 				}
 				return nil
 			})
@@ -96,16 +77,78 @@ func (s *state) salvage(except string) (rows []Row) {
 	return rows
 }
 
-// anew sets the file aside and opens an empty one.
-func (s *state) anew(aside string) error {
+// rescue replaces the file by one with all that can be read of it: the store's
+// own rows where they are whole, which the snapshot then has, and each table's.
+func (s *state) rescue(aside string) (snapshot, error) {
+	s.peek()
+	snap, err := s.load()
+	if errors.Is(err, ErrNewer) {
+		return snapshot{}, err
+	}
+	rows := s.salvage("") // none where it can't even be read
+	if err != nil || snap.about.Format == 0 {
+		return snapshot{}, s.replace(aside, nil, rows)
+	}
+	return snap, s.replace(aside, &snap, rows)
+}
+
+// replace puts a new file with the given rows, and all of snap if it is not nil,
+// in the place of the damaged one, which is kept aside. No instant has neither.
+func (s *state) replace(aside string, snap *snapshot, rows []Row) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fresh := &state{path: s.path + ".new", fault: s.fault}
+	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("replace state.db: %w", err)
+	}
+	if err := fresh.open(); err != nil {
+		return err
+	}
+	err := fresh.commit(func(tx *bolt.Tx) error {
+		if err := putRows(tx, rows); err != nil || snap == nil {
+			return err
+		}
+		return snap.put(tx)
+	})
+	if cerr := fresh.close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
 	if s.db != nil {
 		closeFile(s.db)
 		s.db = nil
 	}
-	if err := setAside(s.path, "store", aside, false); err != nil {
+	if err := setAside(s.path, "store", aside, true); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh.path, s.path); err != nil {
+		return fmt.Errorf("replace state.db: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(s.path)); err != nil {
 		return err
 	}
 	return s.open()
+}
+
+// put writes all of a snapshot inside a commit.
+func (snap *snapshot) put(tx *bolt.Tx) error {
+	for name, mark := range snap.rings {
+		if err := putRing(tx, name, mark); err != nil {
+			return err
+		}
+	}
+	for name, holes := range snap.holes {
+		if err := putHoles(tx, name, holes); err != nil {
+			return err
+		}
+	}
+	if err := putEpochs(tx, snap.epochs); err != nil {
+		return err
+	}
+	if err := putBoots(tx, snap.boots); err != nil {
+		return err
+	}
+	return putAbout(tx, snap.about)
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -120,6 +121,11 @@ func (s *segment) after(n uint64, pk packer) (seq uint64, err error) {
 				return nil
 			}
 			_, v := c.Seek(at)
+			if k, next := c.Next(); k != nil && intact(k, next) {
+				if _, _, firstN, _ := blockRange(next); firstN <= n {
+					return fmt.Errorf("the block behind %d begins at or below n %d: %w", binary.BigEndian.Uint64(at), n, errDamaged)
+				}
+			}
 			blk, err := copyBlock(at, v, pk)
 			if err != nil {
 				seq = binary.BigEndian.Uint64(at)

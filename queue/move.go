@@ -282,6 +282,11 @@ func (s *Store) fillRing(b *batchOf) error {
 		r.segments = append(r.segments, seg)
 		return seg
 	}
+	f.told = func(from, to uint64) bool {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return r.told(from, to)
+	}
 	f.dropped = func(seg *segment) {
 		s.mu.Lock()
 		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return g == seg })
@@ -293,9 +298,11 @@ func (s *Store) fillRing(b *batchOf) error {
 		if err == nil || !errors.Is(err, errDamaged) || try > 2 {
 			return err
 		}
-		s.mu.Lock()
-		s.salvageLocked(r, r.newest())
-		s.mu.Unlock()
+		if !errors.Is(err, errDoomed) { // else a reader has found it already
+			s.mu.Lock()
+			s.salvageLocked(r, r.newest(), true)
+			s.mu.Unlock()
+		}
 	}
 }
 
@@ -383,13 +390,25 @@ func (s *Store) saveMove(m sealed, batches []*batchOf) error {
 	return nil
 }
 
+// unsavedHoles reports whether a ring has holes that state.db does not.
+func (s *Store) unsavedHoles() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, r := range s.rings {
+		if r.newHoles {
+			return true
+		}
+	}
+	return false
+}
+
 // Close moves the journal to the segments and notes a clean stop. After an error
 // nothing is lost: the next Open reads the journal again.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return ErrClosed
 	}
-	s.mu.Lock() // no salvage begins from here on
+	s.mu.Lock() // no salvage begins from here on, but for one that the last move finds
 	close(s.stop)
 	s.mu.Unlock()
 	s.wg.Wait()
@@ -398,8 +417,10 @@ func (s *Store) Close() error {
 	s.appendMu.Unlock()
 	var err error
 	if running {
-		for err = s.moveOnce(); err == nil && s.hasPending(); {
+		for more := true; more && err == nil; {
 			err = s.moveOnce()
+			s.wg.Wait() // what it found damaged
+			more = s.hasPending() || s.unsavedHoles()
 		}
 	}
 	if err == nil && running {

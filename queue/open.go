@@ -94,36 +94,26 @@ func (s *Store) recover(id identity) error {
 	return nil
 }
 
-// openStateFile opens state.db; a damaged one is set aside, and what store.json
-// repeats of it is taken from there.
+// openStateFile opens state.db. A damaged one is set aside; what can be read of
+// it goes into a new one, and what store.json repeats is taken from there where
+// the store's own rows are not whole.
 func (s *Store) openStateFile(id identity) (*recovery, error) {
-	path := filepath.Join(s.opt.Dir, "state.db")
 	rec := &recovery{}
-	var rows []Row
 	var err error
-	for try := 0; ; try++ {
-		s.state, err = openState(path, s.opt.Fault)
-		if err == nil {
-			rec.snap, err = s.state.load()
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errDamaged) || try > 0 {
-			return nil, err
-		}
-		s.log.Error("state.db is damaged and set aside", "error", err)
-		rows = s.state.salvage("") // none where it could not even be opened
-		_ = s.state.close()        // and a new one takes its place
-		if err := setAside(path, "store", s.aside(), false); err != nil {
-			return nil, err
-		}
-		rec.lost = true
+	s.state, err = openState(filepath.Join(s.opt.Dir, "state.db"), s.opt.Fault)
+	if err == nil {
+		rec.snap, err = s.state.load()
 	}
-	if len(rows) > 0 {
-		if err := s.state.commit(func(tx *bolt.Tx) error { return putRows(tx, rows) }); err != nil {
-			return nil, err
-		}
+	if err == nil && !s.state.readOnly {
+		err = inspect(s.state.path)
+	}
+	if errors.Is(err, errDamaged) {
+		s.log.Error("state.db is damaged and set aside", "error", err)
+		rec.snap, err = s.state.rescue(s.aside())
+		rec.lost = rec.snap.about.Format == 0
+	}
+	if err != nil {
+		return nil, err
 	}
 	if rec.snap.about.Format != 0 {
 		return rec, nil
@@ -320,22 +310,18 @@ func (s *Store) enter(rec *recovery) {
 
 // saveStart makes durable that this run is under way, with its boot and epoch.
 func (s *Store) saveStart() error {
-	err := s.commit(func(tx *bolt.Tx) error {
-		if err := putAbout(tx, s.about); err != nil {
-			return err
-		}
+	return s.commit(func(tx *bolt.Tx) error {
 		if err := putEpochs(tx, s.epochs); err != nil {
 			return err
 		}
 		if err := putBoots(tx, s.boots); err != nil {
 			return err
 		}
-		return s.cutRows(tx)
+		if err := s.cutRows(tx); err != nil {
+			return err
+		}
+		return putAbout(tx, s.about)
 	})
-	if err != nil {
-		return err
-	}
-	return nil
 }
 
 // saveIdentity writes the copy in store.json.

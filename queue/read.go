@@ -74,7 +74,10 @@ func (s *Store) step(name string, seq uint64, records int) (items []Item, next u
 			continue
 		}
 		if missing { // looked at twice: it is neither on its way to a segment nor evicted
-			if err := s.loseAt(name, seq); err != nil {
+			if !s.salvageMissing(r, seg, seq) {
+				err = s.loseAt(name, seq)
+			}
+			if err != nil {
 				return nil, seq - 1, false, err
 			}
 			missing = false
@@ -198,7 +201,7 @@ func (s *Store) inSegment(name string, seg *segment, read func() ([]Record, erro
 	_, to := r.segmentAt(seg.first)
 	stale := to <= r.floor || !slices.Contains(r.segments, seg)
 	if !stale && errors.Is(err, errDamaged) {
-		s.salvageLocked(r, seg)
+		s.salvageLocked(r, seg, false)
 		stale = !slices.Contains(r.segments, seg) // set aside at once: the journal has it all
 	}
 	busy := seg.salvage

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -64,9 +65,18 @@ func (s *Store) Get(table, key string) ([]byte, bool) {
 		return slices.Clone(v.value), v.value != nil
 	}
 	var out []byte
+	bucket := bucketOf(table)
 	err := s.state.view(func(tx *bolt.Tx) error {
-		if b := tx.Bucket([]byte("t." + table)); b != nil {
-			out = slices.Clone(b.Get([]byte(key)))
+		b := tx.Bucket(bucket)
+		if b == nil {
+			return nil
+		}
+		if stored := b.Get([]byte(key)); stored != nil {
+			v, ok := unseal(bucket, []byte(key), stored)
+			if !ok {
+				return fmt.Errorf("key %q: %w", key, errDamaged)
+			}
+			out = append([]byte{}, v...)
 		}
 		return nil
 	})
@@ -77,7 +87,8 @@ func (s *Store) Get(table, key string) ([]byte, bool) {
 }
 
 // Each walks a table's rows with keys from the given one on, in byte order,
-// until fn returns false. fn must not keep value, nor call the store.
+// until fn returns false. fn must not keep value, nor call the store. A row that
+// is damaged is passed over.
 func (s *Store) Each(table, from string, fn func(key string, value []byte) bool) error {
 	s.mu.RLock()
 	over := make(map[string][]byte, len(s.rows[table]))
@@ -103,12 +114,18 @@ func (s *Store) Each(table, from string, fn func(key string, value []byte) bool)
 	}
 	stopped := false
 	err := s.state.view(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte("t." + table))
+		bucket := bucketOf(table)
+		b := tx.Bucket(bucket)
 		if b == nil {
 			return nil
 		}
 		c := b.Cursor()
-		for k, v := c.Seek([]byte(from)); k != nil; k, v = c.Next() {
+		for k, stored := c.Seek([]byte(from)); k != nil; k, stored = c.Next() {
+			v, ok := unseal(bucket, k, stored)
+			if !ok {
+				s.log.Error("row is damaged", "table", table, "key", fmt.Sprintf("%.64q", k))
+				continue
+			}
 			key := string(k)
 			if !give(key, false) {
 				stopped = true

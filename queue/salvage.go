@@ -154,18 +154,22 @@ func setAside(path, ring, aside string, stay bool) error {
 func (s *Store) salvage(r *ring, seg *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.salvageLocked(r, seg)
+	s.salvageLocked(r, seg, false)
 }
 
-func (s *Store) salvageLocked(r *ring, seg *segment) {
+// salvageLocked does it with s.mu held. Once the store is being closed only the
+// last move may: nothing else may touch the files then.
+func (s *Store) salvageLocked(r *ring, seg *segment, move bool) {
 	if seg == nil || seg.salvage != nil || !slices.Contains(r.segments, seg) {
 		return
 	}
 	_, to := r.segmentAt(seg.first)
+	// A move may be writing what the tail has into this very file: it is kept with
+	// the rest, and counts as lost nowhere.
+	upTo := min(max(to, r.last), r.nextSegment(seg)-1)
 	to = min(to, r.tailLow()-1) // the journal brings the rest again, whole
-	if to < seg.first {
+	if to < seg.first && seg.doom() {
 		s.log.Error("segment is damaged and set aside", "ring", r.name, "segment", filepath.Base(seg.path))
-		seg.idle()
 		if err := setAside(seg.path, r.name, s.aside(), false); err != nil {
 			s.log.Error("segment can't be set aside", "ring", r.name, "error", err)
 			return
@@ -173,32 +177,71 @@ func (s *Store) salvageLocked(r *ring, seg *segment) {
 		r.segments = slices.DeleteFunc(slices.Clone(r.segments), func(g *segment) bool { return g == seg })
 		return
 	}
-	if !s.alive() { // the next start finds it; nothing may touch the files after Close
+	if !s.alive() && !move { // the next start finds it
 		return
 	}
+	seg.doom()
 	seg.salvage = make(chan struct{})
 	s.health.Salvaging++
 	s.log.Error("segment is damaged: what is whole in it is being salvaged", "ring", r.name, "segment", filepath.Base(seg.path))
 	s.wg.Add(1)
-	go s.salvageSegment(r, seg, to)
+	go s.salvageSegment(r, seg, to, upTo)
 }
 
-// salvageSegment rebuilds one segment and puts it in its place. Where the disk
-// takes no writes it tries again every 5 s until it does.
-func (s *Store) salvageSegment(r *ring, seg *segment, to uint64) {
-	defer s.wg.Done()
-	for {
-		seg.idle()
-		sum, kept, err := rebuild(seg, r.name, seg.first, to, s.aside(), &s.opt, s.packer)
-		if err == nil {
-			s.endSalvage(r, seg, sum, kept, to)
-			return
+// nextSegment is where the segment behind one begins, or the highest seq there is.
+func (r *ring) nextSegment(seg *segment) uint64 {
+	if i := slices.Index(r.segments, seg); i >= 0 && i+1 < len(r.segments) {
+		return r.segments[i+1].first
+	}
+	return ^uint64(0)
+}
+
+// told reports whether the seqs from..to are all in holes.
+func (r *ring) told(from, to uint64) bool {
+	for from <= to {
+		h, ok := r.holes.find(from)
+		if !ok {
+			return false
 		}
-		s.log.Error("segment can't be salvaged yet", "ring", r.name, "error", err)
+		from = h.to + 1
+	}
+	return true
+}
+
+// salvageMissing begins to salvage the segment that should have a seq and does
+// not: its pages lie about what it has. It does so once: what is missing then is
+// lost.
+func (s *Store) salvageMissing(r *ring, seg *segment, seq uint64) (begun bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seg == nil || seg.salvaged {
+		return false
+	}
+	if at, to := r.segmentAt(seq); at != seg || to < seq {
+		return false
+	}
+	s.salvageLocked(r, seg, false)
+	return seg.salvage != nil || !slices.Contains(r.segments, seg)
+}
+
+// salvageSegment rebuilds one segment and puts it in its place, once nobody has
+// it open. Where the disk takes no writes it tries again every 5 s until it does.
+func (s *Store) salvageSegment(r *ring, seg *segment, to, upTo uint64) {
+	defer s.wg.Done()
+	for wait := time.Millisecond; ; {
+		if seg.unused() {
+			sum, kept, err := rebuild(seg, r.name, seg.first, upTo, s.aside(), &s.opt, s.packer)
+			if err == nil {
+				s.endSalvage(r, seg, sum, kept, to)
+				return
+			}
+			s.log.Error("segment can't be salvaged yet", "ring", r.name, "error", err)
+			wait = 5 * time.Second
+		}
 		select {
 		case <-s.stop:
 			return
-		case <-time.After(5 * time.Second):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -210,7 +253,7 @@ func (s *Store) endSalvage(r *ring, seg *segment, sum sum, kept []Range, to uint
 	if i := slices.Index(r.segments, seg); i >= 0 {
 		if sum.last > 0 {
 			r.segments = slices.Clone(r.segments)
-			r.segments[i] = &segment{path: seg.path, first: seg.first}
+			r.segments[i] = &segment{path: seg.path, first: seg.first, salvaged: true}
 		} else {
 			r.segments = slices.Delete(slices.Clone(r.segments), i, i+1)
 		}

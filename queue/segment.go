@@ -55,10 +55,14 @@ func (s *sum) encode() []byte {
 	for _, v := range []uint64{s.first, s.last, s.firstN, s.lastN, s.bytes, uint64(s.from.Boot), uint64(s.from.Mono), uint64(s.to.Boot), uint64(s.to.Mono)} {
 		b = binary.AppendUvarint(b, v)
 	}
-	return b
+	return seal(bucketMeta, keySum, b)
 }
 
-func (s *sum) decode(b []byte) error {
+func (s *sum) decode(stored []byte) error {
+	b, ok := unseal(bucketMeta, keySum, stored)
+	if !ok {
+		return fmt.Errorf("read segment: %w", errDamaged)
+	}
 	r := reader{b: b}
 	if v := r.byte(); !r.bad && v > segmentV1 {
 		return ErrNewer
@@ -81,18 +85,21 @@ type segment struct {
 	path  string
 	first uint64
 
-	mu    sync.Mutex // guards what follows
-	db    *bolt.DB
-	write bool // open for writing
-	users int
-	gone  bool // unlinked, or the store is closed: closed with its last user
-	full  bool // a newer one is behind it: closed for writing with its last user
-	sum   sum
-	known bool // sum was read
+	mu     sync.Mutex // guards what follows
+	db     *bolt.DB
+	write  bool // open for writing
+	users  int
+	gone   bool // unlinked, or the store is closed: closed with its last user
+	full   bool // a newer one is behind it: closed for writing with its last user
+	doomed bool // it is being salvaged: nobody opens it any more
+	sum    sum
+	known  bool // sum was read
+	sound  bool // its pages were inspected, or made by this run
 
 	size atomic.Int64 // on disk, once it is written no more; 0: not asked yet
 
-	salvage chan struct{} // not nil while it is being salvaged; closed after
+	salvage  chan struct{} // not nil while it is being salvaged; closed after
+	salvaged bool          // it was written by a salvage
 }
 
 func segmentPath(dir string, first uint64) string {
@@ -117,6 +124,9 @@ func (s *segment) open(write bool, mapped int64) error {
 	if s.gone {
 		return os.ErrNotExist
 	}
+	if s.doomed {
+		return fmt.Errorf("open segment %s: %w", filepath.Base(s.path), errDoomed)
+	}
 	if s.db != nil && write && !s.write {
 		if s.users > 0 {
 			return fmt.Errorf("open segment for writing: %d readers have it open: %w", s.users, errBusy)
@@ -132,7 +142,10 @@ func (s *segment) open(write bool, mapped int64) error {
 	return nil
 }
 
-var errBusy = errors.New("in use")
+var (
+	errBusy   = errors.New("in use")
+	errDoomed = fmt.Errorf("it is being salvaged: %w", errDamaged)
+)
 
 // openToWrite opens the file for writing; it waits for its readers, who are short.
 func (s *segment) openToWrite(mapped int64) error {
@@ -144,11 +157,19 @@ func (s *segment) openToWrite(mapped int64) error {
 	return err
 }
 
-// learn reads the sum of a segment that nobody has opened yet.
+// learn inspects a segment that this run has not written to, and reads its sum.
 func (s *segment) learn(mapped int64) error {
 	s.mu.Lock()
-	known := s.known
+	known, sound := s.known, s.sound
 	s.mu.Unlock()
+	if !sound {
+		if err := inspect(s.path); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.sound = true
+		s.mu.Unlock()
+	}
 	if known {
 		return nil
 	}
@@ -256,12 +277,25 @@ func (s *segment) closeLocked() {
 }
 
 // idle closes the segment if nobody uses it.
-func (s *segment) idle() {
+func (s *segment) idle() { s.unused() }
+
+// doom sees that nobody opens the segment any more, and closes it if nobody uses
+// it; it reports whether that is so.
+func (s *segment) doom() bool {
+	s.mu.Lock()
+	s.doomed = true
+	s.mu.Unlock()
+	return s.unused()
+}
+
+// unused closes the segment if nobody uses it, and reports whether that is so.
+func (s *segment) unused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users == 0 {
 		s.closeLocked()
 	}
+	return s.users == 0
 }
 
 // shut closes the segment for good, with its last user.

@@ -36,6 +36,10 @@ type about struct {
 	Clean    bool   `json:"clean"`    // that run ended with Close
 	Consumed uint32 `json:"consumed"` // journal generations up to here are in segments
 	Flush    uint64 `json:"flush"`    // the last flush of those
+
+	// Rows is how many rows each bucket below has, so that one that damage took out
+	// of its page is missed.
+	Rows map[string]int `json:"rows"`
 }
 
 // ringMark is what state.db says of one ring.
@@ -93,6 +97,20 @@ func (s *state) open() error {
 	}
 	s.db.AllocSize = 1 << 20
 	return nil
+}
+
+// peek opens a file that does not open for writing: that reads the list of free
+// pages too, which may be all that is damaged.
+func (s *state) peek() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != nil || s.closed {
+		return
+	}
+	_ = guard(func() (err error) {
+		s.db, err = bolt.Open(s.path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+		return err
+	})
 }
 
 func (s *state) close() error {
@@ -172,8 +190,9 @@ func (s *state) load() (snapshot, error) {
 		if b == nil {
 			return nil
 		}
-		if err := json.Unmarshal(b.Get(keyAbout), &snap.about); err != nil {
-			return fmt.Errorf("read state.db: %w: %v", errDamaged, err)
+		text, ok := unseal(bucketStore, keyAbout, b.Get(keyAbout))
+		if !ok || json.Unmarshal(text, &snap.about) != nil {
+			return fmt.Errorf("read state.db: %s: %w", keyAbout, errDamaged)
 		}
 		if snap.about.Format > storeFormat {
 			return ErrNewer
@@ -200,12 +219,36 @@ func (s *state) load() (snapshot, error) {
 		}); err != nil {
 			return err
 		}
-		return eachRow(tx, bucketHoles, func(k, v []byte) (err error) {
+		if err := eachRow(tx, bucketHoles, func(k, v []byte) (err error) {
 			snap.holes[string(k)], err = decodeSpans(v)
 			return err
-		})
+		}); err != nil {
+			return err
+		}
+		for bucket, n := range snap.about.Rows {
+			if have := rowsOf(tx, []byte(bucket)); have != n {
+				return fmt.Errorf("read state.db: %d rows of %d in %s: %w", have, n, bucket, errDamaged)
+			}
+		}
+		return nil
 	})
 	return snap, err
+}
+
+// counted are the buckets whose rows about counts.
+func counted() [][]byte { return [][]byte{bucketEpochs, bucketBoots, bucketRings, bucketHoles} }
+
+// rowsOf counts a bucket's rows.
+func rowsOf(tx *bolt.Tx, bucket []byte) (n int) {
+	b := tx.Bucket(bucket)
+	if b == nil {
+		return 0
+	}
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		n++
+	}
+	return n
 }
 
 // eachRow walks a bucket; a row that can't be read is damage.
@@ -214,7 +257,11 @@ func eachRow(tx *bolt.Tx, bucket []byte, fn func(k, v []byte) error) error {
 	if b == nil {
 		return nil
 	}
-	return b.ForEach(func(k, v []byte) error {
+	return b.ForEach(func(k, stored []byte) error {
+		v, ok := unseal(bucket, k, stored)
+		if !ok {
+			return fmt.Errorf("read state.db: %s: %w", bucket, errDamaged)
+		}
 		if err := fn(k, v); err != nil {
 			return fmt.Errorf("read state.db: %s: %w: %v", bucket, errDamaged, err)
 		}
@@ -223,8 +270,12 @@ func eachRow(tx *bolt.Tx, bucket []byte, fn func(k, v []byte) error) error {
 }
 
 // putAbout, putEpochs, putBoots, putRing and putHoles write their part of a
-// snapshot inside a commit.
+// snapshot inside a commit. putAbout comes last: it counts what the others wrote.
 func putAbout(tx *bolt.Tx, a about) error {
+	a.Rows = make(map[string]int)
+	for _, bucket := range counted() {
+		a.Rows[string(bucket)] = rowsOf(tx, bucket)
+	}
 	return putJSON(tx, bucketStore, keyAbout, a)
 }
 
@@ -238,12 +289,8 @@ func putEpochs(tx *bolt.Tx, epochs []Epoch) error {
 }
 
 func putBoots(tx *bolt.Tx, boots []Boot) error {
-	b, err := tx.CreateBucketIfNotExists(bucketBoots)
-	if err != nil {
-		return err
-	}
 	for _, boot := range boots {
-		if err := b.Put(binary.BigEndian.AppendUint32(nil, boot.Index), []byte(boot.ID)); err != nil {
+		if err := putSealed(tx, bucketBoots, binary.BigEndian.AppendUint32(nil, boot.Index), []byte(boot.ID)); err != nil {
 			return err
 		}
 	}
@@ -255,35 +302,39 @@ func putRing(tx *bolt.Tx, name string, m ringMark) error {
 }
 
 func putHoles(tx *bolt.Tx, name string, h spans) error {
-	b, err := tx.CreateBucketIfNotExists(bucketHoles)
-	if err != nil {
-		return err
-	}
-	return b.Put([]byte(name), h.encode())
+	return putSealed(tx, bucketHoles, []byte(name), h.encode())
 }
 
 func putJSON(tx *bolt.Tx, bucket, key []byte, v any) error {
-	b, err := tx.CreateBucketIfNotExists(bucket)
-	if err != nil {
-		return err
-	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return b.Put(key, text)
+	return putSealed(tx, bucket, key, text)
 }
 
-// putRow writes one row of a table inside a commit.
-func putRow(tx *bolt.Tx, table, key string, value []byte) error {
-	b, err := tx.CreateBucketIfNotExists([]byte("t." + table))
+func putSealed(tx *bolt.Tx, bucket, key, value []byte) error {
+	b, err := tx.CreateBucketIfNotExists(bucket)
 	if err != nil {
 		return err
 	}
-	if value == nil {
-		return b.Delete([]byte(key))
+	return b.Put(key, seal(bucket, key, value))
+}
+
+// bucketOf is the bucket of a table.
+func bucketOf(table string) []byte { return []byte("t." + table) }
+
+// putRow writes one row of a table inside a commit.
+func putRow(tx *bolt.Tx, table, key string, value []byte) error {
+	bucket := bucketOf(table)
+	if value != nil {
+		return putSealed(tx, bucket, []byte(key), value)
 	}
-	return b.Put([]byte(key), value)
+	b, err := tx.CreateBucketIfNotExists(bucket)
+	if err != nil {
+		return err
+	}
+	return b.Delete([]byte(key))
 }
 
 func putRows(tx *bolt.Tx, rows []Row) error {
