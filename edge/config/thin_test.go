@@ -38,3 +38,19 @@ store:
 		}
 	}
 }
+
+// The example of DESIGN.md section 4 loads as it is there.
+func TestThinOfTheDesign(t *testing.T) {
+	cfg := mustLoad(t, one(t, `
+store:
+  rings:
+    alarms:  {keep: 100k events}
+    events:  {keep: 1M events, size: 256MB}
+    samples: {keep: 1M events, size: 256MB, age: 30d, sync: 1s, when_full: thin}   # sync: the most a power cut may take of what no API call waits for; 0 = at once
+  headroom: 200MB
+  wear: 100MB/day
+`))
+	if r := cfg.Store.Rings["samples-1m"]; r.WhenFull != Thin || r.Size != 64_000_000 || r.Keep != 250_000 {
+		t.Errorf("samples-1m: %+v", r)
+	}
+}
