@@ -29,6 +29,7 @@ type crash struct {
 	states result // ext4
 	lies   result // a card that lies
 	real   result // the real binary
+	strict result // a disk that keeps what POSIX promises
 	inside map[string]int
 	kinds  map[string]int
 	kept   int // images of broken states
@@ -56,7 +57,8 @@ func runCrash(ctx context.Context, p *proof, runs int) ([]result, error) {
 			break // more of the same tells no more
 		}
 	}
-	return c.results(), nil
+	err := c.posix(ctx, max(runs/10, 60))
+	return c.results(), err
 }
 
 func (c *crash) results() []result {
@@ -70,7 +72,8 @@ func (c *crash) results() []result {
 		c.kinds[statePrefix], c.kinds[stateReordered], c.kinds[stateTorn], strings.Join(inside, ", "))
 	c.lies.fault = "card that lies about a flush"
 	c.real.fault = "crash state, the real binary"
-	return []result{c.states, c.lies, c.real}
+	c.strict.fault = "crash state, a disk that keeps what POSIX promises alone"
+	return []result{c.states, c.lies, c.real, c.strict}
 }
 
 // recording is what one round's workload left.
@@ -131,22 +134,33 @@ func (c *crash) record(ctx context.Context, round uint64, salvage bool) (*record
 		err = errors.Join(err, c.live(ctx, damage))
 	}
 	rec.base = disk.Record()
-	for k := uint64(1); err == nil && k <= crashLives; k++ {
-		life.life, life.salvage = k, salvage
-		if rng.IntN(3) == 0 {
-			life.boot = fmt.Sprint("boot-", k)
-		}
-		if life.kill = 0; rng.IntN(3) > 0 {
-			life.kill = 1 + rng.IntN(4*crashPosts)
-		}
-		disk.DelayFlushes(time.Duration(rng.IntN(3)) * time.Millisecond)
-		err = c.live(ctx, life)
+	if err == nil {
+		err = c.lives(ctx, life, rng, salvage, func() { disk.DelayFlushes(time.Duration(rng.IntN(3)) * time.Millisecond) })
 	}
 	if err == nil {
 		rec.log = disk.Log()
 		rec.notes, err = readTrace(life.trace)
 	}
 	return rec, errors.Join(err, disk.Close())
+}
+
+// lives runs one life after the other over the same disk. Some end by a kill, and
+// some begin in another boot.
+func (c *crash) lives(ctx context.Context, life crashLife, rng *rand.Rand, salvage bool, before func()) error {
+	for k := uint64(1); k <= crashLives; k++ {
+		life.life, life.salvage, life.posts = k, salvage, crashPosts
+		if rng.IntN(3) == 0 {
+			life.boot = fmt.Sprint("boot-", k)
+		}
+		if life.kill = 0; rng.IntN(3) > 0 {
+			life.kill = 1 + rng.IntN(4*crashPosts)
+		}
+		before()
+		if err := c.live(ctx, life); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // live runs one life to its end.

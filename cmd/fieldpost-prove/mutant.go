@@ -50,6 +50,11 @@ func mutants() []mutant {
 			"\th.pos += int64(len(run))\n\treturn nil",
 			"\th.pos += int64(len(run)) - blockSize\n\treturn nil",
 		}}, byCrash},
+		{"the folder not synced after a segment is made", []edit{{
+			"queue/fill.go",
+			"\tif fresh {\n\t\tif err := syncFolder(f.dir); err != nil {",
+			"\tif false {\n\t\tif err := syncFolder(f.dir); err != nil {",
+		}}, byCrash},
 		{"an epoch kept after a lost tail", []edit{{
 			"queue/open.go",
 			"case !s.about.Clean && s.about.Boot != s.opt.Boot:",
