@@ -289,7 +289,7 @@ func TestNewerStoreIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := strings.Replace(string(text), `"format": 1`, `"format": 2`, 1)
+	newer := strings.Replace(string(text), `"format": 2`, `"format": 3`, 1)
 	if err := os.WriteFile(path, []byte(newer), 0o600); err != nil {
 		t.Fatal(err)
 	}

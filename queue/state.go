@@ -58,7 +58,9 @@ type snapshot struct {
 	holes  map[string]spans
 }
 
-const storeFormat = 1
+// storeFormat is 2 since rows have checksums. Of a store of format 1 the records are
+// salvaged, and its cursors begin anew.
+const storeFormat = 2
 
 var (
 	bucketStore  = []byte("store")

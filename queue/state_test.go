@@ -65,7 +65,7 @@ func TestDamagedStateKeepsRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := bytes.ReplaceAll(raw, []byte(`{"format":1`), []byte(`?"format":1`))
+	broken := bytes.ReplaceAll(raw, []byte(`{"format":2`), []byte(`?"format":2`))
 	if bytes.Equal(broken, raw) {
 		t.Fatal("nothing to damage")
 	}

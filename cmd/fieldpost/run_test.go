@@ -92,7 +92,7 @@ func TestStoreRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := strings.Replace(string(raw), `"format": 1`, `"format": 99`, 1)
+	newer := strings.Replace(string(raw), `"format": 2`, `"format": 99`, 1)
 	if newer == string(raw) {
 		t.Fatalf("store.json has no format 1: %s", raw)
 	}
