@@ -261,7 +261,8 @@ func TestSelftestInterrupted(t *testing.T) {
 	}
 	old := filepath.Join(dir, fmt.Sprintf("%s%s-%d-old", testFolderPrefix, bootPrefix(t), os.Getpid())) // its number is another's by now
 	hours := time.Now().Add(-time.Hour)
-	if err := errors.Join(os.Mkdir(old, 0o700), os.Chtimes(old, hours, hours)); err != nil {
+	mine := filepath.Join(dir, testFolderPrefix+"mine") // however old
+	if err := errors.Join(os.Mkdir(old, 0o700), os.Chtimes(old, hours, hours), os.Chtimes(mine, hours, hours)); err != nil {
 		t.Fatal(err)
 	}
 	held, err := lockTestFolder(filepath.Join(dir, testFolderPrefix+"00000000-1-held"))

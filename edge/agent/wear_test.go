@@ -323,6 +323,7 @@ func TestWearTold(t *testing.T) {
 	} else {
 		t.Errorf("it is not over: %+v", s)
 	}
+	worn.pass(w, time.Minute, 500, 500, 1)
 	a.tellStop()
 	a.logged(pump.end(pumpBudget))
 	a.doors.close()
@@ -334,7 +335,7 @@ func TestWearTold(t *testing.T) {
 	store := edgetest.OpenStore(t, edgetest.Options(cfg.DataDir, board))
 	raw, ok := store.Get(wearTable, wearKey)
 	var row wearRow
-	if err := json.Unmarshal(raw, &row); !ok || err != nil || row.Today.Agent != 70_000 || !row.Told {
+	if err := json.Unmarshal(raw, &row); !ok || err != nil || row.Today.Agent != 70_500 || !row.Told {
 		t.Errorf("%s, %v", raw, err)
 	}
 }
