@@ -15,6 +15,10 @@ type Board struct {
 	Mono func() int64     // nanoseconds on CLOCK_MONOTONIC, the clock of kernel stamps
 	Wall func() time.Time // CLOCK_REALTIME
 
+	// Slept is how long this boot has been suspended, which Mono does not count.
+	// nil: the board never is.
+	Slept func() time.Duration
+
 	// Adjtimex says whether the kernel holds its clock for synchronised, and the
 	// largest error that it assumes.
 	Adjtimex func() (synced bool, bound time.Duration, err error)

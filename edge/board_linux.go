@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,9 @@ import (
 
 // What adjtimex says of the clock, from linux/timex.h; x/sys has no names for them.
 const (
-	timeError = 5    // TIME_ERROR: the clock is not synchronised
-	staUnsync = 0x40 // STA_UNSYNC
+	timeError = 5      // TIME_ERROR: the clock is not synchronised
+	staUnsync = 0x40   // STA_UNSYNC
+	staNano   = 0x2000 // STA_NANO: Offset is in nanoseconds
 )
 
 // ThisBoard is the machine that the program runs on. It fails only where the
@@ -31,6 +33,7 @@ func ThisBoard() (Board, error) {
 		return Board{}, err
 	}
 	b.Wall = time.Now
+	b.Slept = slept
 	b.Adjtimex = adjtimex
 	b.Steps = clockSteps
 	return b, nil
@@ -86,13 +89,29 @@ func monotonic() (func() int64, error) {
 	return func() int64 { return base + int64(time.Since(before)) }, nil
 }
 
+// slept is what CLOCK_BOOTTIME has counted and CLOCK_MONOTONIC has not.
+func slept() time.Duration {
+	var all, awake unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &all) != nil {
+		return 0 // every kernel since 2.6.39 has both
+	}
+	return time.Duration(all.Nano() - awake.Nano())
+}
+
+// adjtimex adds to the kernel's largest error what it has been told to slew away
+// and has not yet: systemd-timesyncd says 0 before the kernel has begun to.
 func adjtimex() (synced bool, bound time.Duration, err error) {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	if err != nil {
 		return false, 0, fmt.Errorf("read the clock's state: %w", err)
 	}
-	return state != timeError && t.Status&staUnsync == 0, time.Duration(t.Maxerror) * time.Microsecond, nil
+	left := time.Duration(t.Offset) * time.Microsecond
+	if t.Status&staNano != 0 {
+		left = time.Duration(t.Offset)
+	}
+	bound = time.Duration(t.Maxerror)*time.Microsecond + left.Abs()
+	return state != timeError && t.Status&staUnsync == 0, bound, nil
 }
 
 // clockSteps waits on a timer that the kernel cancels when the clock is set.
@@ -121,15 +140,13 @@ func waitSteps(ctx context.Context, f *os.File, c chan<- struct{}) {
 	var b [8]byte
 	for ctx.Err() == nil {
 		_, err := f.Read(b[:])
-		if err != nil && !errors.Is(err, unix.ECANCELED) {
+		if !errors.Is(err, unix.ECANCELED) { // or it ran out: in 2038, on 32 bit
 			<-ctx.Done()
 			return
 		}
-		if err != nil {
-			select {
-			case c <- struct{}{}:
-			default:
-			}
+		select {
+		case c <- struct{}{}:
+		default:
 		}
 		if arm(f) != nil {
 			<-ctx.Done()
@@ -151,14 +168,14 @@ func cancelTimer() (*os.File, error) {
 	return f, nil
 }
 
-// arm sets the timer a year from now: it matters only that it is set.
+// arm sets the timer as far away as it goes: it matters only that it is set.
 func arm(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var spec unix.ItimerSpec
-	spec.Value = unix.NsecToTimespec(time.Now().Add(365 * day).UnixNano())
+	spec.Value.Sec = math.MaxInt
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		failed = unix.TimerfdSettime(int(fd), unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &spec, nil)

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"encoding/json"
-	"math"
 	"slices"
 	"time"
 
@@ -17,9 +16,14 @@ const (
 	// keepLast is how often a running boot notes that it still runs.
 	keepLast = time.Hour
 
-	// stepped is the least change of the offset that is a step. Reading two
-	// clocks, one after the other on a busy board, makes less.
+	// stepped is the least change of the offset that is a step.
 	stepped = 5 * time.Millisecond
+
+	// unseen is how far a synced clock may go wrong until the next look.
+	unseen = pollSynced / 1e6 * driftPPM
+
+	// mostSlew is the largest offset that the kernel slews away (MAXPHASE).
+	mostSlew = 500 * time.Millisecond
 )
 
 // finding is what a look at the clock changed.
@@ -83,91 +87,168 @@ func (c *Clock) look() (f finding) {
 	if t == nil {
 		return f
 	}
-	synced, bound, err := c.board.Adjtimex()
-	synced = synced && err == nil // a clock that can't be asked is not trusted
-	mono, offset := c.offset()
-	if time.Duration(offset-c.raw).Abs() >= stepped {
-		c.floor = math.MinInt64 // somebody set the clock: that is the better guess
+	now := c.board.read()
+	if time.Duration(now.offset-c.raw-now.slept+c.slept).Abs() >= stepped+now.doubt {
+		c.floor = never // somebody set the clock: that is the better guess
 	}
-	c.raw = offset
-	if !synced {
-		offset = max(offset, c.floor)
+	jump := time.Duration(now.offset - c.raw)
+	c.raw, c.slept = now.offset, now.slept
+	m := mark{Mono: now.mono, Offset: now.offset, Slept: now.slept, Synced: now.synced}
+	if m.Synced {
+		m.Bound = int64(now.bound + now.doubt + unseen)
+		if jump.Abs() < mostSlew { // else a daemon set it, and has slewed nothing
+			m.Slew = int64(mostSlew)
+		}
+	} else {
+		m.Offset = max(m.Offset, c.floor)
 	}
 	b := *t.current()
 	b.Marks = slices.Clone(b.Marks)
-	n := len(b.Marks)
-	if n > 0 {
-		last := b.Marks[n-1]
-		change := time.Duration(offset - last.Offset)
-		if change.Abs() >= stepped {
-			f.step = change
-		}
-		f.news = last.Synced != synced || f.step != 0
-		if !f.news && synced && int64(bound) > last.Bound {
-			b.Marks[n-1].Bound = 2 * int64(bound) // doubled, so that a slow growth is not written each time
-			f.grew = true
-		}
-	} else {
-		f.news = true
-	}
-	if f.news {
-		m := mark{Mono: mono, Offset: offset, Synced: synced}
-		if synced {
-			m.Bound = int64(bound)
-		}
-		b.Marks = append(b.Marks, m)
-		if len(b.Marks) > maxMarks {
-			b.Marks = b.Marks[1:]
-		}
-	}
+	f = b.learn(m, now.doubt)
 	if f.news || f.grew {
-		c.table.Store(t.with(&b))
+		if c.held == 0 && f.news && m.Synced {
+			c.held = m.Mono
+		}
+		c.publish(t.with(&b))
 	}
 	return f
 }
 
-// offset is wall minus mono in ns, from the quickest of a few readings.
-func (c *Clock) offset() (mono, offset int64) {
-	best := int64(-1)
-	for range 3 {
-		before := c.board.Mono()
-		wall := c.board.Wall().UnixNano()
-		after := c.board.Mono()
-		if spread := after - before; best < 0 || spread < best {
-			best, mono = spread, before
-			offset = wall - before - spread/2
-		}
+// learn puts a mark into the row where it is new.
+func (b *bootTime) learn(m mark, doubt time.Duration) (f finding) {
+	n := len(b.Marks)
+	if n == 0 {
+		b.Marks = append(b.Marks, m)
+		return finding{news: true}
 	}
-	return mono, offset
+	last := &b.Marks[n-1]
+	change := time.Duration(m.Offset - last.Offset)
+	if change.Abs() >= stepped+doubt {
+		f.step = change
+	}
+	slept := time.Duration(m.Slept-last.Slept) >= stepped
+	if !slept {
+		m.Slept = last.Slept // what is read of it trembles
+	}
+	f.news = last.Synced != m.Synced || f.step != 0 || slept
+	switch {
+	case f.news:
+		if last.Synced {
+			m.Slew = 0
+		}
+		b.Marks = append(b.Marks, m)
+		b.trim()
+	case m.Synced && m.Bound+int64(change.Abs()) > last.Bound:
+		last.Bound = 2 * (m.Bound + int64(change.Abs())) // doubled, so that a slow growth is not written each time
+		f.grew = true
+	}
+	return f
 }
 
-// write makes the running boot's row durable, and with it, where told is true, the
-// event that tells of it.
+// trim keeps the row small. Of marks that were not synced the last of a run tells
+// all; without any such, what the first mark told is told by the next one that was
+// synced.
+func (b *bootTime) trim() {
+	if len(b.Marks) <= maxMarks {
+		return
+	}
+	for i := range len(b.Marks) - 1 {
+		if m, next := &b.Marks[i], &b.Marks[i+1]; !m.Synced && !next.Synced && m.Slept == next.Slept {
+			b.Marks = slices.Delete(b.Marks, i+1, i+2)
+			*m = mark{Mono: m.Mono, Offset: next.Offset, Slept: m.Slept}
+			return
+		}
+	}
+	b.Marks = b.Marks[1:]
+}
+
+// publish makes t the table. What a sync has just taught is not told to a reader
+// before it is durable: after a power cut nobody would know it any more. Until then its
+// time is a guess. The caller holds mu.
+func (c *Clock) publish(t *clockTable) {
+	c.table.Store(t)
+	if c.held != 0 {
+		b := *t.current()
+		b.Marks = slices.Clone(b.Marks)
+		for i := range b.Marks {
+			if m := &b.Marks[i]; m.Mono >= c.held {
+				m.Synced, m.Bound, m.Slew = false, 0, 0
+			}
+		}
+		t = t.with(&b)
+	}
+	c.told.Store(t)
+}
+
+// clockReading is what the board's clocks said at a moment.
+type clockReading struct {
+	mono   int64
+	offset int64 // wall minus mono
+	slept  int64
+	doubt  time.Duration // how far offset may be off, as clocks are read one after the other
+	synced bool
+	bound  time.Duration
+}
+
+// read takes the quickest of a few readings. The clock is synced only where it was
+// before them and still is: one that is set in between has an offset that nobody
+// vouches for.
+func (b *Board) read() (r clockReading) {
+	synced, bound, err := b.Adjtimex()
+	best := int64(-1)
+	for range 3 {
+		before := b.Mono()
+		wall := b.Wall().UnixNano()
+		after := b.Mono()
+		if spread := after - before; best < 0 || spread < best {
+			best, r.mono = spread, before
+			r.offset = wall - before - spread/2
+		}
+	}
+	r.doubt = time.Duration(best+1) / 2
+	if b.Slept != nil {
+		r.slept = int64(b.Slept())
+	}
+	still, grown, again := b.Adjtimex()
+	// A clock that can't be asked is not trusted.
+	r.synced = synced && still && err == nil && again == nil
+	r.bound = max(bound, grown)
+	return r
+}
+
+// write makes the running boot's row durable, and with it what Attach found of
+// those before and, where told is true, the event that tells of it.
 func (c *Clock) write(ctx context.Context, p *Pump, told bool, step time.Duration) error {
 	now := c.Stamp()
 	c.mu.Lock()
-	t := c.table.Load()
-	b := *t.current()
+	b := *c.table.Load().current()
 	b.Last = max(b.Last, now.Mono)
-	c.table.Store(t.with(&b))
+	t := c.table.Load().with(&b)
+	c.publish(t)
 	c.mu.Unlock()
-	row, err := b.row()
+	rows, err := t.rowsFrom(c.found)
 	if err != nil {
 		return err
 	}
-	rows := []queue.Row{row}
 	if n := len(t.rows); n > maxBoots {
 		rows = append(rows, queue.Row{Table: tableClock, Key: rowKey(t.rows[0].index)})
 	}
-	if !told {
-		return p.Commit(ctx, rows...)
+	var evs []Event
+	if told {
+		ev, err := c.event(&b, step)
+		if err != nil {
+			return err
+		}
+		evs = []Event{ev}
 	}
-	ev, err := c.event(&b, step)
-	if err != nil {
+	if _, err := p.CommitWith(ctx, evs, rows); err != nil {
 		return err
 	}
-	_, err = p.CommitWith(ctx, []Event{ev}, rows)
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found, c.held = b.index, 0
+	c.publish(t)
+	return nil
 }
 
 // event tells what the boot's last mark learned.

@@ -28,15 +28,20 @@ type bootTime struct {
 
 	index uint32
 	up    time.Duration // uptime of all boots before this one
+	sync  bootSync
+	proof proof
+	spans []span // of the marks, and what was before them
 }
 
 // mark is where the wall clock stood from Mono on: at Mono + Offset nanoseconds
 // since 1970. CLOCK_MONOTONIC is slewed as CLOCK_REALTIME is, so the offset
-// holds until the clock is set.
+// holds until the clock is set or the board sleeps.
 type mark struct {
 	Mono   int64 `json:"mono"`
 	Offset int64 `json:"offset"`
 	Bound  int64 `json:"bound,omitempty"` // the largest error in nanoseconds, while synced
+	Slew   int64 `json:"slew,omitempty"`  // by how much the clock may have been slewed until it was seen to be synced
+	Slept  int64 `json:"slept,omitempty"` // how long the boot had been suspended by then
 	Synced bool  `json:"synced"`
 }
 
@@ -68,7 +73,21 @@ func parseBootTime(key string, value []byte) (*bootTime, bool) {
 	return b, slices.IsSortedFunc(b.Marks, func(x, y mark) int { return int(min(1, max(-1, x.Mono-y.Mono))) })
 }
 
-// newTable sorts the rows and sums up their uptimes.
+// rowsFrom encodes the rows from a boot on.
+func (t *clockTable) rowsFrom(index uint32) (rows []queue.Row, err error) {
+	at, _ := t.find(index)
+	for _, b := range t.rows[at:] {
+		row, err := b.row()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// newTable sorts the rows, sums up their uptimes and works out what they prove
+// of each other.
 func newTable(rows []*bootTime, ids map[uint32]string) *clockTable {
 	sort.Slice(rows, func(i, j int) bool { return rows[i].index < rows[j].index })
 	var up time.Duration
@@ -76,14 +95,21 @@ func newTable(rows []*bootTime, ids map[uint32]string) *clockTable {
 		r.up = up
 		up += time.Duration(r.Last)
 	}
-	return &clockTable{rows, ids}
+	t := &clockTable{rows, ids}
+	t.prove()
+	return t
 }
 
 // with is the table with the running boot's row replaced.
 func (t *clockTable) with(b *bootTime) *clockTable {
-	rows := slices.Clone(t.rows)
-	rows[len(rows)-1] = b
-	return &clockTable{rows, t.ids}
+	rows := make([]*bootTime, len(t.rows))
+	for i, r := range t.rows {
+		own := *r // what a table proves of a row is the table's own
+		rows[i] = &own
+	}
+	own := *b
+	rows[len(rows)-1] = &own
+	return newTable(rows, t.ids)
 }
 
 func (t *clockTable) current() *bootTime { return t.rows[len(t.rows)-1] }
@@ -100,50 +126,14 @@ func (t *clockTable) find(index uint32) (at int, ok bool) {
 // wall is the wall time of a stamp in nanoseconds since 1970.
 func (t *clockTable) wall(st queue.Stamp) (ns int64, state ClockState, bound time.Duration) {
 	at, ok := t.find(st.Boot)
-	if !ok || len(t.rows[at].Marks) == 0 {
-		return t.guess(at) + st.Mono, Unsynced, 0
-	}
-	m, state := t.rows[at].mark(st.Mono)
-	switch state {
-	case Synced:
-		bound = time.Duration(m.Bound)
-	case Corrected:
-		bound = time.Duration(m.Bound + max(0, m.Mono-st.Mono)/1e6*driftPPM)
-	}
-	return m.Offset + st.Mono, state, bound
-}
-
-// mark is the one that tells the wall time of mono best.
-func (b *bootTime) mark(mono int64) (mark, ClockState) {
-	at := len(b.Marks) - 1
-	for at >= 0 && b.Marks[at].Mono > mono {
-		at--
-	}
-	if at >= 0 && b.Marks[at].Synced {
-		return b.Marks[at], Synced
-	}
-	for _, m := range b.Marks[at+1:] {
-		if m.Synced {
-			return m, Corrected
+	if !ok {
+		ns = t.between(at) + st.Mono
+		if at > 0 {
+			ns = min(ns, t.rows[at-1].proof.before)
 		}
+		return ns, Unsynced, 0
 	}
-	return b.Marks[max(at, 0)], Unsynced
-}
-
-// guess is the wall time of mono 0 of a boot that has no marks and would stand
-// at row at: where the boots before it ended, else where those after it began.
-func (t *clockTable) guess(at int) int64 {
-	for i := at - 1; i >= 0; i-- {
-		if end, ok := t.rows[i].end(); ok {
-			return end
-		}
-	}
-	for _, b := range t.rows[at:] {
-		if len(b.Marks) > 0 {
-			return b.Marks[0].Offset
-		}
-	}
-	return 0
+	return t.rows[at].wall(st.Mono)
 }
 
 // floor is the least offset that an unsynced clock can have at mono: where this
@@ -156,61 +146,8 @@ func (t *clockTable) floor(mono int64) int64 {
 		}
 		return b.Marks[n-1].Offset
 	}
-	return t.guess(len(t.rows)-1) - mono // of the boots before: this one has no marks
-}
-
-// end is the last wall time that the boot is known to have had.
-func (b *bootTime) end() (ns int64, ok bool) {
-	if len(b.Marks) == 0 {
-		return 0, false
+	if len(t.rows) == 1 {
+		return math.MinInt64
 	}
-	return b.Marks[len(b.Marks)-1].Offset + b.Last, true
-}
-
-// synced is the boot's last mark that was synced.
-func (b *bootTime) synced() (mark, bool) {
-	for i := len(b.Marks) - 1; i >= 0; i-- {
-		if b.Marks[i].Synced {
-			return b.Marks[i], true
-		}
-	}
-	return mark{}, false
-}
-
-// uptime is the time from st to now that some boot was running, as far as is
-// known; now is on the running boot's clock.
-func (t *clockTable) uptime(st queue.Stamp, now int64) time.Duration {
-	cur := t.current()
-	at, ok := t.find(st.Boot)
-	switch {
-	case st.Boot == cur.index:
-		return time.Duration(max(0, now-st.Mono))
-	case st.Boot > cur.index:
-		return 0
-	case !ok: // from the next boot that has a row
-		return cur.up - t.rows[at].up + time.Duration(now)
-	}
-	b := t.rows[at]
-	return cur.up - b.up - time.Duration(min(max(0, st.Mono), b.Last)) + time.Duration(now)
-}
-
-// off is the time after st that no boot was running, as far as two syncs prove
-// it: that of the first synced boot from st on, and that of the last.
-func (t *clockTable) off(st queue.Stamp) time.Duration {
-	from, _ := t.find(st.Boot)
-	last := len(t.rows) - 1
-	var end mark
-	for ok := false; last > from; last-- {
-		if end, ok = t.rows[last].synced(); ok {
-			break
-		}
-	}
-	for at := from; at < last; at++ {
-		// Of the boot's marks only a synced one proves anything: what the clock was
-		// set to after it may be years off.
-		if m, ok := t.rows[at].synced(); ok {
-			return max(0, time.Duration(end.Offset-m.Offset)-(t.rows[last].up-t.rows[at].up))
-		}
-	}
-	return 0
+	return t.between(len(t.rows)-1) - mono // this one has no marks
 }
