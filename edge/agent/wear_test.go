@@ -262,7 +262,7 @@ func TestSyncSavesFlash(t *testing.T) {
 	eachFlushes, each := run("0s")
 	sharedFlushes, shared := run("1s")
 	t.Logf("%d events: sync 0s %d flushes, %d bytes; 1s %d flushes, %d bytes", events, eachFlushes, each, sharedFlushes, shared)
-	if eachFlushes < events*9/10 || sharedFlushes > 5 || shared > each/3 {
+	if eachFlushes < events/4 || 3*sharedFlushes > eachFlushes || 3*shared > each { // a busy disk makes events share flushes unasked
 		t.Errorf("sync 0s: %d flushes, %d bytes; 1s: %d flushes, %d bytes", eachFlushes, each, sharedFlushes, shared)
 	}
 }
