@@ -28,6 +28,9 @@
 // of CLOCK_MONOTONIC; what wall time that was is worked out on reading, from a
 // durable table of what each boot learned about the time.
 //
+// A Thinner sums up what is oldest in rings that are to age so: a row of each name
+// and minute, later of each hour, takes the place of its samples.
+//
 // A Board is the one seam to the machine: its boot id, its serial, its clocks. A
 // test that makes another Board is in another boot.
 package edge

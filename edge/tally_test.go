@@ -140,3 +140,34 @@ func TestRowIsBounded(t *testing.T) {
 		t.Errorf("%d bytes: %.200s", len(ev.Data), ev.Data)
 	}
 }
+
+// FuzzRow: whatever a sample holds, its row and the row of its row are events that
+// can be stored, and count it once.
+func FuzzRow(f *testing.F) {
+	f.Add(`{"value":1.5,"unit":"V","more":{"a":[1],"b":-0}}`, `{"value":null,"a":"b"}`)
+	f.Add(`1e308`, `-1e308`)
+	f.Add(`"\u0000"`, `[]`)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		row := &thinRow{key: thinKey{name: "x"}}
+		n := uint64(0)
+		for _, data := range []string{a, b} {
+			ev := Event{Name: "x", Kind: Sample, Data: []byte(data)}
+			if ev.Validate() == nil {
+				row.add(ev.Data, thinTime{})
+				n++
+			}
+		}
+		for range 2 {
+			ev := row.event("x-1m")
+			if err := ev.Validate(); err != nil {
+				t.Fatalf("%v: %s", err, ev.Data)
+			}
+			var d rowData
+			if err := json.Unmarshal(ev.Data, &d); err != nil || d.N+d.Others > n {
+				t.Fatalf("%v: %s", err, ev.Data)
+			}
+			row = &thinRow{key: thinKey{name: "x"}}
+			row.merge(&d, thinTime{})
+		}
+	})
+}

@@ -1,13 +1,17 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"fieldpost/edge"
@@ -21,7 +25,7 @@ type thinRig struct {
 	*edgetest.Rig
 	t       *testing.T
 	thinner *edge.Thinner
-	fault   func(step string) error
+	fault   atomic.Value // of func(step string) error: what it gives takes the step's place
 }
 
 func newThinRig(t *testing.T, dir string, b *edgetest.Board, rings map[string]queue.Limits, change func(*queue.Options)) *thinRig {
@@ -31,8 +35,8 @@ func newThinRig(t *testing.T, dir string, b *edgetest.Board, rings map[string]qu
 	opt.Rings = rings
 	opt.MoveRecords = 4096
 	opt.Fault = func(step string) error {
-		if r.fault != nil {
-			return r.fault(step)
+		if fault, _ := r.fault.Load().(func(string) error); fault != nil {
+			return fault(step)
 		}
 		return nil
 	}
@@ -215,12 +219,12 @@ func TestThinnedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		steps, killed := 0, errors.New("power cut")
-		r.fault = func(string) error {
+		r.fault.Store(func(string) error {
 			if steps++; steps > cut {
 				return killed
 			}
 			return nil
-		}
+		})
 		r.askFor(100)
 		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 		_ = r.thinner.Work(ctx)
@@ -228,7 +232,6 @@ func TestThinnedOnce(t *testing.T) {
 		stop()
 		died := steps > cut
 		r.Stop() // nothing that it writes gets through
-		r.fault = nil
 		again := newThinRig(t, dir, syncedBoard("boot-2"), nil, nil)
 		n := 0
 		again.each("samples", func(ev *edge.Event) {
@@ -257,6 +260,7 @@ func TestThinnedOnce(t *testing.T) {
 			if total == 0 || cut < 3 {
 				t.Fatalf("cut %d never came; %d had thinned", cut, total)
 			}
+			t.Logf("%d cuts, of which %d after it was thinned", cut, total-1)
 			return
 		}
 	}
@@ -305,9 +309,11 @@ func TestThinnedAcrossTimes(t *testing.T) {
 	b2.SetMono(time.Second)
 	r = newThinRig(t, dir, b2, nil, nil)
 	r.put(sample(2*time.Second, "air", "3"), sample(4*time.Second, "air", "5"), sample(200*time.Second, "air", "9"))
+	var late []at
 	for i := range 4000 {
-		r.put(sample(time.Duration(300+i)*time.Second, "late", "0"))
+		late = append(late, sample(time.Duration(300+i)*time.Second, "late", "0"))
 	}
+	r.put(late...)
 	r.askFor(1)
 	r.thin()
 	rows := r.tallies("samples-1m")
@@ -315,10 +321,19 @@ func TestThinnedAcrossTimes(t *testing.T) {
 		!strings.HasSuffix(rows[1], `air {"value":4,"min":3,"mean":4,"max":5,"last":5,"n":2,"span":2}`) {
 		t.Fatalf("%q", rows[:min(3, len(rows))])
 	}
+	stop := runClock(t, r.Rig)
+	defer stop()
 	b2.SetMono(3 * time.Hour)
-	b2.SetWall(time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC))
 	b2.SetSync(true, time.Millisecond)
-	r.Log = edge.NewLog(r.Store, edgetest.NewClock(t, b2, r.Store), "test")
+	b2.SetWall(time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC)) // a step: the clock looks at once
+	for end := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+		if state, _ := r.Clock.State(); state == edge.Synced {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the clock did not learn the time")
+		}
+	}
 	r.each("samples-1m", func(ev *edge.Event) {
 		if ev.Seq == 2 && (ev.Clock != edge.Corrected || ev.Time.Day() != 5) {
 			t.Errorf("the row is at %v, %s", ev.Time, ev.Clock)
@@ -374,4 +389,46 @@ func TestThinnedGapIsRead(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil || *back.Hole != *ev.Hole {
 		t.Errorf("%v: %+v", err, back.Hole)
 	}
+}
+
+// TestThinnerTriesAgain: while nothing can be stored it says so once, and it does
+// what is asked for when that is over.
+func TestThinnerTriesAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := newThinRig(t, dir, syncedBoard("boot-1"), nil, nil)
+		defer r.Stop()
+		thinner := edge.NewThinner(edge.ThinnerOptions{Store: r.Store, Pump: r.Pump, Clock: r.Clock, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		zero := r.zero()
+		var all []at
+		for i := range 9000 {
+			all = append(all, sample(zero+time.Duration(i)*10*time.Second, "air", "1"))
+		}
+		r.put(all...)
+		full := errors.New("no space left")
+		r.fault.Store(func(string) error { return full })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- thinner.Run(ctx) }()
+		r.askFor(100)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "can't be thinned yet"); n != 1 {
+			t.Errorf("told %d times: %s", n, &log)
+		}
+		if gaps := r.gaps("samples"); gaps != nil {
+			t.Errorf("gaps %q", gaps)
+		}
+		r.fault.Store((func(string) error)(nil))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if gaps := r.gaps("samples"); len(gaps) != 1 || !strings.HasPrefix(gaps[0], "1-8904 thinned samples-1m:1-") {
+			t.Errorf("gaps %q", gaps)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

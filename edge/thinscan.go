@@ -100,7 +100,7 @@ func (s *thinScan) sample(it *queue.Item, ev *Event) {
 		s.buckets[key.bucket] = &queue.Range{From: it.Seq, To: it.Seq}
 	}
 	var d rowData
-	isRow := s.fine && (ev.From == thinFrom || ev.Origin != nil) && json.Unmarshal(ev.Data, &d) == nil
+	isRow := s.fine && (ev.From == thinFrom || ev.Origin != nil) && json.Unmarshal(ev.Data, &d) == nil && (d.N > 0 || d.Fields != nil)
 	if isRow && key.agent == "" {
 		key.agent = d.Agent
 	}

@@ -116,8 +116,9 @@ type Limits struct {
 	Age  time.Duration // by what Options.Age can prove
 
 	// Thin makes the bounds, and the headroom, ask for what they would take: it
-	// stays for who thins the ring to let it go (Store.Wishes). A ring that is not
-	// thinned in time loses it all the same, when it is a quarter over its bound.
+	// stays for who thins the ring to let it go (Store.Wishes), so Keep is not
+	// exact. A ring that is not thinned in time loses it all the same, when it is a
+	// quarter over its bound, and over by 8,192 records or 1 MB.
 	Thin bool
 }
 

@@ -40,7 +40,11 @@ func eventText(ev *edge.Event) string {
 	if ev.Kind == edge.Gap {
 		var h edge.Hole
 		if err := json.Unmarshal(ev.Data, &h); err == nil {
-			return fmt.Sprintf("-- gap in %s: %d to %d (%d) %s", printable(ev.Ring), h.From, h.To, h.Count, printable(h.Cause))
+			text := fmt.Sprintf("-- gap in %s: %d to %d (%d) %s", printable(ev.Ring), h.From, h.To, h.Count, printable(h.Cause))
+			if t := h.Thinned; t.Ring != "" {
+				text += fmt.Sprintf(", see %s %d to %d", printable(t.Ring), t.From, t.To)
+			}
+			return text
 		}
 	}
 	guess := " "
