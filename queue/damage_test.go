@@ -361,3 +361,46 @@ func TestBboltAloneReadsAll(t *testing.T) {
 		t.Fatalf("%d records", len(got))
 	}
 }
+
+// A leaf that hides some of its blocks is salvaged when they are missed: who reads
+// on from a position behind them is given nothing from before it.
+func TestReadAllBehindWhatWasHidden(t *testing.T) {
+	master := filepath.Join(tmpfs(t), "store")
+	opt := fillSegments(t, master)
+	path := segmentFiles(t, master)[3]
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := 0
+	for page := 2; page < len(raw)/blockSize && hidden < 8; page++ {
+		p := raw[page*blockSize:]
+		count := binary.LittleEndian.Uint16(p[10:])
+		e := p[boltHead+int(count-1)*boltElement:]
+		if binary.LittleEndian.Uint64(p) != uint64(page) || p[8] != boltLeaf || count < 2 || count > 200 || binary.LittleEndian.Uint32(e[8:]) != 8 {
+			continue
+		}
+		at := binary.LittleEndian.Uint32(e[4:])
+		last := binary.BigEndian.Uint64(e[at:]) // the first seq of the leaf's last block
+		opt := opt
+		opt.Dir = filepath.Join(tmpfs(t), "store")
+		copyStore(t, master, opt.Dir)
+		short := append([]byte(nil), raw...)
+		binary.LittleEndian.PutUint16(short[page*blockSize+10:], count-1)
+		if err := os.WriteFile(segmentFiles(t, opt.Dir)[3], short, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, opt)
+		page, err := s.ReadAll([]string{"events"}, last+5, Max{Records: 3})
+		if err != nil || len(page.Items) == 0 || page.Items[0].Seq != last+6 {
+			t.Fatalf("after n %d: %+v %v", last+5, page.Items, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		hidden++
+	}
+	if hidden == 0 {
+		t.Fatal("no leaf with two blocks")
+	}
+}

@@ -17,6 +17,7 @@ type source struct {
 	holeN uint64 // the n of the last of them, or what is known to be no less
 	next  uint64 // the seq to go on from
 	end   bool
+	after uint64 // records up to this n are not asked for; going back it is 0
 }
 
 // load sees that the source has an item, if there is one.
@@ -33,10 +34,26 @@ func (c *source) load() error {
 		if err != nil {
 			return err
 		}
-		c.items, c.next, c.end = page.Items, page.Next, page.End
+		c.items, c.next, c.end = c.wanted(page.Items), page.Next, page.End
 		c.chunk = min(2*c.chunk, 1024)
 	}
 	return nil
+}
+
+// wanted leaves out what lies before the place that was asked for: where a segment
+// hid some of its records, the place was found before they were salvaged.
+func (c *source) wanted(items []Item) []Item {
+	skip := 0
+	for i := range items {
+		if items[i].Hole != nil {
+			continue
+		}
+		if items[i].N > c.after {
+			break
+		}
+		skip = i + 1
+	}
+	return items[skip:]
 }
 
 // key gives the place of the source's next item in the merge: a record has its
@@ -183,7 +200,7 @@ func (s *Store) ReadAllBack(rings []string, before uint64, max Max) (Page, error
 		return page, err
 	}
 	for _, c := range sources {
-		c.back, c.next = true, c.next+1
+		c.back, c.next, c.after = true, c.next+1, 0
 	}
 	ended, err := page.merge(sources, max, func(a, b uint64) bool { return a > b }, before-1)
 	if ended {
@@ -220,7 +237,7 @@ func (s *Store) sources(rings []string, n uint64, chunk int) ([]*source, error) 
 			return nil, err
 		}
 		if ok {
-			out = append(out, &source{store: s, ring: name, next: seq - 1, chunk: min(max(chunk/len(rings), 16), 1024)})
+			out = append(out, &source{store: s, ring: name, next: seq - 1, after: n, chunk: min(max(chunk/len(rings), 16), 1024)})
 		}
 	}
 	return out, nil
