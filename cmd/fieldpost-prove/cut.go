@@ -55,7 +55,7 @@ func (s *series) cuts(ctx context.Context, kind string, megabytes int64, cuts in
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
 	defer func() { err = errors.Join(s.close(), err) }()
-	if err := s.build(ctx, filepath.Join(disk.Path, "data"), cutStore); err != nil {
+	if err := s.build(ctx, filepath.Join(disk.Path, "data"), cutStore()); err != nil {
 		return err
 	}
 	for range cuts {
@@ -109,7 +109,7 @@ func (s *series) startOn(ctx context.Context, kind, image string) (took time.Dur
 	defer func() { err = errors.Join(err, disk.Close()) }()
 	other := &series{p: s.p, name: s.name + " again", rand: rand.New(rand.NewPCG(1, 2)), result: &result{}, boots: s.boots}
 	defer func() { err = errors.Join(other.close(), err) }()
-	if err := other.build(ctx, filepath.Join(disk.Path, "data"), cutStore); err != nil {
+	if err := other.build(ctx, filepath.Join(disk.Path, "data"), cutStore()); err != nil {
 		return 0, err
 	}
 	other.lives = s.lives

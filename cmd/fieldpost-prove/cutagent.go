@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // subject is the agent under a fault: the real binary on the store that is struck.
@@ -30,14 +32,15 @@ type subjectOptions struct {
 }
 
 // cutStore is the store of a run: rings that are small, so that there is eviction
-// all the time, and no headroom, so that the disk is filled to the brim.
-const cutStore = `  rings:
-    events: {keep: 6k events}
-    samples: {keep: 6k events}
-    alarms: {keep: 1k events}
-    lab: {keep: 3k events}
-  headroom: 0
-`
+// all the time, and no headroom, so that a disk is filled to the brim.
+func cutStore() string {
+	var c strings.Builder
+	c.WriteString("  headroom: 0\n  rings:\n    events: {keep: 6k events}\n    samples: {keep: 6k events}\n    alarms: {keep: 1k events}\n")
+	for client := range seriesWriters + 1 {
+		fmt.Fprintf(&c, "    lab-%d: {keep: 500 events}\n", client)
+	}
+	return c.String()
+}
 
 // newSubject makes an agent that has not been started.
 func newSubject(opt subjectOptions) (*subject, error) {
@@ -63,9 +66,10 @@ func newSubject(opt subjectOptions) (*subject, error) {
 	return s, nil
 }
 
-// reboot gives the next start another boot id: a mount over the kernel's, in a
-// mount namespace of the agent's own. A power cut of one file system is no boot
-// of the machine, and the agent must take it for one.
+// reboot gives the next start a boot of its own: another boot id, which is a mount
+// over the kernel's in a mount namespace of the agent's own, and a monotonic clock
+// that began a moment ago, by a time namespace. A power cut of one file system is
+// no boot of the machine, and the agent must take it for one.
 func (s *subject) reboot(number int) error {
 	id := fmt.Sprintf("00000000-0000-4000-8000-%012x\n", number)
 	if err := os.WriteFile(s.boot, []byte(id), 0o644); err != nil {
@@ -77,11 +81,19 @@ func (s *subject) reboot(number int) error {
 // bindBoot is what a start with a boot id of its own runs before the agent.
 const bindBoot = `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
 
+// bootTook is how many seconds such a boot took until the agent's start.
+const bootTook = 20
+
 // Start runs it; it may not be ready when this returns.
 func (s *subject) Start() error {
 	words := append(append([]string{}, s.prefix...), s.opt.Binary, "run", "--config", s.conf)
 	if s.boot != "" {
-		words = append([]string{"unshare", "--mount", "sh", "-c", bindBoot, s.boot}, words...)
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+		}
+		since := fmt.Sprintf("--monotonic=%d", min(0, bootTook-now.Sec))
+		words = append([]string{"unshare", "--mount", "--time", since, "sh", "-c", bindBoot, s.boot}, words...)
 	}
 	p, err := startProc(filepath.Join(s.opt.Dir, "fieldpost.log"), words[0], words[1:]...)
 	if err != nil {

@@ -19,6 +19,7 @@ type cutDisk struct {
 	kind   string // ext4 or xfs
 	image  string
 	device string
+	copied bool // it has the name of another one that may be mounted
 	on     bool // mounted
 }
 
@@ -71,7 +72,7 @@ func newCutDisk(dir, kind string, megabytes int64, mkfs ...string) (*cutDisk, er
 
 // openCutDisk mounts a copy of an image.
 func openCutDisk(dir, kind, image string) (*cutDisk, error) {
-	d := &cutDisk{Path: filepath.Join(dir, "mnt"), kind: kind, image: filepath.Join(dir, kind+".img")}
+	d := &cutDisk{Path: filepath.Join(dir, "mnt"), kind: kind, image: filepath.Join(dir, kind+".img"), copied: true}
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make mount point: %w", err)
 	}
@@ -110,7 +111,11 @@ func (d *cutDisk) Replay(ctx context.Context) (spare string, err error) {
 
 // Mount mounts it; the kernel replays its log.
 func (d *cutDisk) Mount() error {
-	if err := unix.Mount(d.device, d.Path, d.kind, unix.MS_NOATIME, ""); err != nil {
+	options := ""
+	if d.copied && d.kind == "xfs" {
+		options = "nouuid"
+	}
+	if err := unix.Mount(d.device, d.Path, d.kind, unix.MS_NOATIME, options); err != nil {
 		return fmt.Errorf("mount %s: %w", d.kind, err)
 	}
 	d.on = true

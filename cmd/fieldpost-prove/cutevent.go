@@ -6,7 +6,7 @@ import (
 )
 
 // cutRings are the rings that the writers of a fault's run fill: the two that
-// kinds choose, alarms, and one that is made at run time.
+// kinds choose, alarms, and one for each writer, which is made at run time.
 var cutRings = [...]string{"events", "samples", "alarms", "lab"}
 
 // eventKind is the kind that a ring's events have.
@@ -18,7 +18,13 @@ func eventKind(ring string) string {
 }
 
 // markRing is the ring that the event m goes to.
-func markRing(m mark) string { return cutRings[markRand(m).IntN(len(cutRings))] }
+func markRing(m mark) string {
+	ring := cutRings[markRand(m).IntN(len(cutRings))]
+	if ring == "lab" {
+		return fmt.Sprintf("lab-%d", m.Client)
+	}
+	return ring
+}
 
 // markName is the event's name.
 func markName(m mark) string { return fmt.Sprintf("writer/%d", m.Client) }

@@ -56,9 +56,10 @@ type history struct {
 	events       map[string]*known // those that must be readable
 	gone         map[string]*known // those that a gap tells of; they may come back, the same
 	count        int
-	byMark       map[mark]string // the id that a writer's event has
-	receptions   map[string]int  // of each id at the broker
-	high         map[string]uint64
+	byMark       map[mark]string      // the id that a writer's event has
+	receptions   map[string]int       // of each id at the broker
+	high         map[string]uint64    // the highest seq of each ring there
+	skipped      map[string][]wireGap // the gaps that it was told: what a gap tells may come yet, where a cut took back the eviction
 	acknowledged int
 	duplicated   int
 	lost         int
@@ -67,7 +68,7 @@ type history struct {
 
 func newHistory() *history {
 	return &history{seed: maphash.MakeSeed(), events: make(map[string]*known), gone: make(map[string]*known), byMark: make(map[mark]string),
-		receptions: make(map[string]int), high: make(map[string]uint64)}
+		receptions: make(map[string]int), high: make(map[string]uint64), skipped: make(map[string][]wireGap)}
 }
 
 // fault notes a broken promise. h.mu must be held.
@@ -157,15 +158,26 @@ func (h *history) Received(payload []byte) error {
 			h.duplicated++
 			continue
 		}
-		if e.Seq <= h.high[e.Ring] {
+		if e.Kind == "gap" {
+			var g wireGap
+			if err := json.Unmarshal(e.Data, &g); err != nil {
+				h.fault("gap %s: %v", e.ID, err)
+			}
+			h.skipped[e.Ring] = append(h.skipped[e.Ring], g)
+			continue
+		}
+		if e.Seq <= h.high[e.Ring] && !inGap(h.skipped[e.Ring], e.Seq) {
 			h.fault("%s %d reached the broker for the first time after %d had", e.Ring, e.Seq, h.high[e.Ring])
 		}
 		h.high[e.Ring] = max(h.high[e.Ring], e.Seq)
-		if e.Kind != "gap" {
-			h.seen(e)
-		}
+		h.seen(e)
 	}
 	return nil
+}
+
+// inGap reports whether one of the gaps tells of a seq.
+func inGap(gaps []wireGap, seq uint64) bool {
+	return slices.ContainsFunc(gaps, func(g wireGap) bool { return g.From <= seq && seq <= g.To })
 }
 
 // seen compares an event that a reader got with all that is known. h.mu must be held.
@@ -297,6 +309,4 @@ type reading struct {
 }
 
 // told reports whether a gap tells of the seq of a ring.
-func (r *reading) told(ring string, seq uint64) bool {
-	return slices.ContainsFunc(r.gaps[ring], func(g wireGap) bool { return g.From <= seq && seq <= g.To })
-}
+func (r *reading) told(ring string, seq uint64) bool { return inGap(r.gaps[ring], seq) }

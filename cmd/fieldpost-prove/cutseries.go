@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -122,11 +123,7 @@ func (s *series) live(ctx context.Context, l *life, blow func() error) error {
 	if err != nil {
 		return err
 	}
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		s.writers.Run(ctx, l.writers, l.pace, stop)
-	}()
+	stop := s.write(ctx, l.writers, l.pace)
 	err = pause(ctx, l.lasts)
 	if err == nil {
 		err = blow()
@@ -134,11 +131,24 @@ func (s *series) live(ctx context.Context, l *life, blow func() error) error {
 	if err == nil { // what still runs sees a dead disk for a moment
 		err = pause(ctx, time.Duration(s.rand.Int64N(int64(3*time.Millisecond))))
 	}
-	close(stop)
 	err = errors.Join(err, s.subject.Kill())
-	<-done
+	stop()
 	s.subject.http.CloseIdleConnections()
 	return err
+}
+
+// write lets the first n writers write until the function that it gives is called,
+// which waits for their end.
+func (s *series) write(ctx context.Context, n int, p pace) (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		s.writers.Run(ctx, n, p, end)
+	}()
+	return sync.OnceFunc(func() {
+		close(end)
+		<-done
+	})
 }
 
 // check reads the whole store and compares it with all that was told of it, and
@@ -163,6 +173,7 @@ func (s *series) check(ctx context.Context, may ...string) error {
 	case s.boots && why != "power":
 		s.history.note(fmt.Sprintf("start %d: the epoch %s after a power cut is told as %q", s.lives, st.Store.Epoch, why))
 	case !s.boots && st.Store.Epoch != before:
+		s.p.say("%s, start %d: the agent's log:\n%s", s.name, s.lives, s.subject.Tail())
 		s.history.note(fmt.Sprintf("start %d: a new epoch %s (%s) after a kill", s.lives, st.Store.Epoch, why))
 	}
 	return nil

@@ -50,9 +50,9 @@ type writers struct {
 	agent   *Agent
 	history *history
 
-	acknowledged atomic.Int64 // events, since the last Run began
+	acknowledged atomic.Int64 // events, of all runs
 	refused      atomic.Int64 // requests that got a 503
-	slowest      atomic.Int64 // ns until the slowest answer of them, of any kind
+	slowest      atomic.Int64 // ns until the slowest answer, of any kind
 
 	mu     sync.Mutex
 	faults []string // answers that no writer should get
@@ -71,9 +71,9 @@ func newWriters(count int, a *Agent, h *history, r *rand.Rand) *writers {
 // Run lets the first n of them write until stop is closed. Nothing that they meet
 // ends them but an answer that must not be.
 func (ws *writers) Run(ctx context.Context, n int, p pace, stop <-chan struct{}) {
-	ws.acknowledged.Store(0)
-	ws.refused.Store(0)
-	ws.slowest.Store(0)
+	if p.budget > 0 {
+		p.budget += int(ws.acknowledged.Load())
+	}
 	// A request that is under way when the power is cut ends then.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -32,7 +32,7 @@ func (s *series) kills(ctx context.Context, kills int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.build(ctx, filepath.Join(dir, "data"), cutStore); err != nil {
+	if err := s.build(ctx, filepath.Join(dir, "data"), cutStore()); err != nil {
 		return err
 	}
 	for range kills {

@@ -35,7 +35,9 @@ func harnesses() []harness {
 		{"cuts", "power cuts of ext4 and xfs under the running agent", 700, 35, runCuts},
 		{"kills", "SIGKILL at random instants", 500, 30, runKills},
 		{"rot", "every page of a store damaged in turn, and sampled pages of a million events", 1000, 60, runRot},
+		{"readers", "every kind of reader of two agents, through kills, cuts, full disks and evictions", 6, 1, runReaders},
 		{"thin", "days of samples into a ring that holds a fraction of them, 64 MB for 60 of them", 60, 6, runThin},
+		{"full", "a disk without bytes or inodes left, at random moments", 200, 12, runFull},
 	}
 }
 
