@@ -45,9 +45,10 @@ func (m *modelRun) checkRing(name string) {
 		}
 		for _, it := range page.Items {
 			if it.Hole != nil {
-				if it.Hole.From != next || it.Hole.Cause != Evicted {
+				if it.Hole.From != next || it.Hole.Cause != Evicted && it.Hole.Cause != Thinned {
 					m.t.Fatalf("ring %s: hole %+v at %d", name, *it.Hole, next)
 				}
+				m.checkThinned(it.Hole)
 				if keep := m.opt.Rings[name].Keep; keep > 0 && it.Hole.To+keep > want && it.Hole.To > m.m.deleted[name] {
 					m.t.Fatalf("ring %s: hole %+v, yet %d of %d are kept", name, *it.Hole, keep, want)
 				}
@@ -60,6 +61,9 @@ func (m *modelRun) checkRing(name string) {
 			if it.Seq != next {
 				m.t.Fatalf("ring %s: %d after %d", name, it.Seq, next-1)
 			}
+			if name == "thin" && it.Seq <= m.m.thinned {
+				m.t.Fatalf("ring %s: %d is there, and rows stand for all up to %d", name, it.Seq, m.m.thinned)
+			}
 			m.same(it.Record)
 			next++
 		}
@@ -70,6 +74,18 @@ func (m *modelRun) checkRing(name string) {
 	}
 	if next != want+1 {
 		m.t.Fatalf("ring %s ends at %d, want %d", name, next-1, want)
+	}
+}
+
+// checkThinned checks that what was thinned names rows that are there, and that
+// nothing else is taken for it.
+func (m *modelRun) checkThinned(h *Hole) {
+	m.t.Helper()
+	switch {
+	case h.Cause == Thinned && (h.Ring != "thin" || h.To > m.m.thinned || h.Rows.Ring != "thin-1m" || h.Rows.From == 0 || h.Rows.To > uint64(len(m.m.rings["thin-1m"]))):
+		m.t.Fatalf("hole %+v, and the ring was thinned up to %d", *h, m.m.thinned)
+	case h.Cause == Evicted && h.Ring == "thin" && h.To > max(m.m.deleted["thin"], m.m.thinned):
+		m.t.Fatalf("hole %+v, and the ring is not bounded", *h)
 	}
 }
 

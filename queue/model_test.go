@@ -27,6 +27,7 @@ type model struct {
 	last    uint64
 	limbo   *Batch // its Append did not return: all of it or nothing is there
 	deleted map[string]uint64
+	thinned uint64 // the ring thin, up to here
 }
 
 type modelRun struct {
@@ -75,7 +76,7 @@ func TestModel(t *testing.T) {
 			m.opt.Serial = "board"
 			m.opt.JournalBytes = []int64{128 << 10, 64 << 10, 256 << 10}[i%3]
 			m.opt.SegmentEvents = []int{70, 300}[i%2]
-			m.opt.Rings = map[string]Limits{"alarms": {Keep: 40}, "samples": {Size: 64 << 10}}
+			m.opt.Rings = map[string]Limits{"alarms": {Keep: 40}, "samples": {Size: 64 << 10}, "thin": {Thin: true}}
 			m.opt.Fault = m.fault
 			m.m = model{rings: map[string][]string{}, ns: map[string][]uint64{}, rows: map[string]string{}, acked: map[string]map[uint64]bool{}, deleted: map[string]uint64{}}
 			for range each {
@@ -154,7 +155,13 @@ func (m *modelRun) settle() {
 
 func (m *modelRun) applyRows(b *Batch) {
 	for _, r := range b.Rows {
-		if r.Value == nil {
+		if r.Table == tableThinned {
+			t, err := parseThinned(r)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			m.m.thinned = t.Gone[len(t.Gone)-1].To
+		} else if r.Value == nil {
 			delete(m.m.rows, r.Key)
 		} else {
 			m.m.rows[r.Key] = string(r.Value)
@@ -184,6 +191,8 @@ func (m *modelRun) work() {
 			_ = m.s.Move() // a cut move is what is being tried
 		case k == 18 && m.rng.IntN(5) == 0:
 			m.delete()
+		case k == 18:
+			m.thin()
 		default:
 			m.readSome()
 		}
@@ -194,7 +203,7 @@ func (m *modelRun) work() {
 }
 
 func (m *modelRun) append() {
-	rings := []string{"events", "alarms", "samples", fmt.Sprint("run-", m.rng.IntN(3))}
+	rings := []string{"events", "alarms", "samples", "thin", fmt.Sprint("run-", m.rng.IntN(3))}
 	b := Batch{}
 	for range m.rng.IntN(12) {
 		data := make([]byte, m.rng.IntN(300))
@@ -215,6 +224,24 @@ func (m *modelRun) append() {
 			b.Rows = append(b.Rows, row)
 		}
 	}
+	m.store(b)
+}
+
+// thin lets rows stand for some of the oldest records of a ring.
+func (m *modelRun) thin() {
+	left := uint64(len(m.m.rings["thin"])) - m.m.thinned
+	if left == 0 {
+		return
+	}
+	to := m.m.thinned + 1 + m.rng.Uint64N(left)
+	b := Batch{Rows: []Row{Thinning{Ring: "thin", Into: "thin-1m", Gone: []Gone{{m.m.thinned + 1, to, Thinned}}}.Row()}}
+	for range 1 + m.rng.IntN(3) {
+		b.Entries = append(b.Entries, Entry{Ring: "thin-1m", Data: fmt.Appendf(nil, "up to %d", to)})
+	}
+	m.store(b)
+}
+
+func (m *modelRun) store(b Batch) {
 	r, err := m.s.Append(b)
 	if err != nil {
 		if !errors.Is(err, errKilled) {
