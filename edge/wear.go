@@ -23,8 +23,10 @@ type WearStatus struct {
 	PerDayAverage       int64 `json:"per_day_average"`
 	DevicePerDayAverage int64 `json:"device_per_day_average"`
 
-	Events        uint64  `json:"events"`          // stored today
-	BytesPerEvent float64 `json:"bytes_per_event"` // of today, by the agent; 0 without events
+	Events uint64 `json:"events"` // stored today
+	// BytesPerEvent is by the agent, of today but the first 5 minutes of each start,
+	// when a new journal is written ahead; 0 where that leaves no event.
+	BytesPerEvent float64 `json:"bytes_per_event"`
 
 	Written       int64 `json:"-"` // by the agent since it started
 	DeviceWritten int64 `json:"-"` // as the device counts, mostly since the boot

@@ -157,16 +157,12 @@ func (w *wear) status() edge.WearStatus {
 	if n > 0 {
 		yesterday = w.row.Days[n-1]
 	}
-	s := edge.WearStatus{
+	return edge.WearStatus{
 		Device: w.name, Budget: w.budget, Today: today.Agent, DeviceToday: today.Device, Projected: w.row.projected(), Hours: w.row.Uptime.Hours(),
 		Yesterday: yesterday.Agent, DeviceYesterday: yesterday.Device,
 		Days: n, PerDayAverage: mean.Agent, DevicePerDayAverage: mean.Device, Events: today.Events,
-		Written: w.written, DeviceWritten: w.seen.device,
+		BytesPerEvent: w.row.perEvent(), Written: w.written, DeviceWritten: w.seen.device,
 	}
-	if today.Events > 0 {
-		s.BytesPerEvent = float64(today.Agent) / float64(today.Events)
-	}
-	return s
 }
 
 // rows keeps the counts, in the flush of whatever they ride with.

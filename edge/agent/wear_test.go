@@ -135,11 +135,10 @@ func TestWearOver(t *testing.T) {
 		_, over := w.over()
 		return over
 	}
-	b.pass(w, 2*time.Minute, 20*mega, 20*mega, 1)
-	if told() {
-		t.Error("a start was held for the whole day")
+	if s := b.pass(w, 2*time.Minute, 20*mega, 20*mega, 1); told() || s.BytesPerEvent != 0 || s.Today != 20*mega {
+		t.Errorf("a start was held for the whole day: %+v", s)
 	}
-	if s := b.pass(w, 2*time.Hour, 4*mega, 8*mega, 1); told() || s.Projected < 60*mega || s.Projected > 75*mega {
+	if s := b.pass(w, 2*time.Hour, 4*mega, 8*mega, 2); told() || s.BytesPerEvent != 2*mega || s.Projected < 60*mega || s.Projected > 75*mega {
 		t.Errorf("within the budget: %+v", s)
 	}
 	if s := b.pass(w, time.Hour, 16*mega, 16*mega, 1); !told() || s.Projected < 150*mega || s.Today > 100*mega {

@@ -33,8 +33,9 @@ type wearRow struct {
 	Days   []wearDay     `json:"days"` // whole ones, the oldest first
 	Told   bool          `json:"told"` // that today is over the budget
 
-	// What today's starts wrote, and in which time: it is no measure of the rest.
-	Starts   int64         `json:"starts"`
+	// What was written while the agent started today, and in which time: it is no
+	// measure of the rest.
+	Starts   wearDay       `json:"starts"`
 	Starting time.Duration `json:"starting"`
 }
 
@@ -59,7 +60,7 @@ func (r *wearRow) add(span time.Duration, d wearDay, starting bool) {
 	r.Uptime += span
 	r.Today.take(d)
 	if starting {
-		r.Starts += d.Agent
+		r.Starts.take(d)
 		r.Starting += span
 	}
 }
@@ -70,7 +71,7 @@ func (r *wearRow) roll() {
 	if len(r.Days) > wearDays {
 		r.Days = slices.Delete(r.Days, 0, len(r.Days)-wearDays)
 	}
-	r.Today, r.Uptime, r.Told, r.Starts, r.Starting = wearDay{}, 0, false, 0, 0
+	r.Today, r.Uptime, r.Told, r.Starts, r.Starting = wearDay{}, 0, false, wearDay{}, 0
 }
 
 func (d *wearDay) take(more wearDay) {
@@ -107,8 +108,18 @@ func (r *wearRow) projected() int64 {
 	if known < wearSays {
 		return 0
 	}
-	rate := float64(r.Today.Agent-r.Starts) / float64(known)
+	rate := float64(r.Today.Agent-r.Starts.Agent) / float64(known)
 	return r.Today.Agent + int64(rate*float64(wholeDay-r.Uptime))
+}
+
+// perEvent is what an event cost today, by the agent; 0 where none was stored since
+// it started.
+func (r *wearRow) perEvent() float64 {
+	events := r.Today.Events - r.Starts.Events
+	if events == 0 {
+		return 0
+	}
+	return float64(r.Today.Agent-r.Starts.Agent) / float64(events)
 }
 
 // wearCause is who asked for flushes. What else waits rides along with one.
