@@ -36,14 +36,15 @@ type wire struct {
 	err     error
 	done    chan struct{} // closed when flush has ended
 
-	heard atomic.Int64 // when bytes were last read, Unix ns
+	// Times are since born: a wall clock that is set must not end a connection.
+	born  time.Time
+	heard atomic.Int64 // when bytes were last read
 	asked atomic.Int64 // when a ping was last written
 }
 
 func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c, in: bufio.NewReaderSize(c, 8<<10), done: make(chan struct{})}
+	w := &wire{Conn: c, in: bufio.NewReaderSize(c, 8<<10), done: make(chan struct{}), born: time.Now()}
 	w.more = sync.NewCond(&w.mu)
-	w.heard.Store(time.Now().UnixNano())
 	go w.flush()
 	return w
 }
@@ -53,7 +54,7 @@ func newWire(c net.Conn) *wire {
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.in.Read(p)
 	if n > 0 && w.in.Buffered() == 0 {
-		w.heard.Store(time.Now().UnixNano())
+		w.heard.Store(int64(time.Since(w.born)))
 	}
 	if errors.Is(err, net.ErrClosed) {
 		err = w.ended(err)
@@ -75,7 +76,7 @@ func (w *wire) ended(err error) error {
 // Write takes p and returns at once. Its error is that of an earlier write.
 func (w *wire) Write(p []byte) (int, error) {
 	if len(p) == 2 && p[0] == 0xC0 {
-		w.asked.Store(time.Now().UnixNano())
+		w.asked.Store(int64(time.Since(w.born)))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,7 +185,7 @@ func (w *wire) deaf(now time.Time) time.Duration {
 	if asked <= heard {
 		return 0
 	}
-	return now.Sub(time.Unix(0, asked))
+	return now.Sub(w.born.Add(time.Duration(asked)))
 }
 
 var errDeaf = errors.New("the broker does not answer pings")

@@ -96,6 +96,9 @@ func TestWireHearsNothing(t *testing.T) {
 	if d := w.deaf(later); d < 59*time.Second || d > time.Minute {
 		t.Errorf("deaf for %v, want a minute", d)
 	}
+	if asked := time.Duration(w.asked.Load()); asked <= 0 || asked > time.Minute {
+		t.Errorf("the ping was written at %v: that is the wall clock, which may be set meanwhile", asked)
+	}
 	if _, err := there.Write([]byte{0xD0, 0}); err != nil {
 		t.Fatal(err)
 	}
