@@ -26,6 +26,7 @@ type AgentOptions struct {
 	DataDir string // "" means Dir/data
 	Broker  string // host:port of its uplink; "" means no uplink
 	Batch   int    // events in a message; 0 sends one message an event
+	Store   string // the config's store, as YAML in one line; "" leaves the defaults
 }
 
 // Agent is the real binary, run from a config of its own, talked to over HTTP.
@@ -63,6 +64,9 @@ func (a *Agent) config() string {
 	fmt.Fprintf(&c, "agent: {id: prove}\ndata_dir: %s\n", a.opt.DataDir)
 	fmt.Fprintf(&c, "api:\n  listen: [%q]\n  socket: %s\n", a.Addr, a.socket())
 	fmt.Fprintf(&c, "keys:\n  prove: {role: admin, secret: %s}\n", agentKey)
+	if a.opt.Store != "" {
+		fmt.Fprintf(&c, "store: %s\n", a.opt.Store)
+	}
 	if a.opt.Broker != "" {
 		fmt.Fprintf(&c, "uplinks:\n  cloud:\n    mqtt: mqtt://%s\n", a.opt.Broker)
 		if a.opt.Batch > 0 {

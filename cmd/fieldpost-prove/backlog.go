@@ -14,44 +14,68 @@ type backlogRun struct {
 	crashed      *measure // the same after SIGKILL
 	drain        *measure // messages a second
 	batches      *measure // events a second, in messages of 100
+	cpuIn        *measure // seconds of CPU for 100,000 events
+	cpuOut       *measure
+	cpuBatches   *measure
 }
 
 func newBacklogRun() *backlogRun {
-	less := func() *measure { return &measure{lower: true} }
-	return &backlogRun{less(), less(), less(), less(), &measure{}, &measure{}}
+	return &backlogRun{less(), less(), less(), less(), &measure{}, &measure{}, less(), less(), less()}
 }
 
-// backlogs measures memory, start and drain: ours, mosquitto's bridge, and, as
-// far as it applies, Redis.
+// drainBatch is how many events a message has in the drain in batches.
+const drainBatch = 100
+
+// backlogs measures memory, start, CPU and drain: ours, mosquitto's bridge,
+// NATS with a source, and, as far as it applies, Redis.
 func (b *bench) backlogs(ctx context.Context) error {
-	ours, bridge, redis := newBacklogRun(), newBacklogRun(), newBacklogRun()
-	load := fmt.Sprintf("%d,000 events", b.backlog/1000)
-	b.table.add(&row{name: "drain of " + load + ", QoS 1, one message an event", ours: ours.drain, theirs: bridge.drain,
-		peer: "mosquitto's bridge", show: perSecond, reach: 1, byRatio: true, reachText: "1.0 x"})
-	b.table.add(&row{name: "drain of " + load + ", messages of 100 events", ours: ours.batches, theirs: bridge.drain,
-		peer: "mosquitto's bridge, one by one", show: perSecond})
-	const redisPeer = "Redis, appendfsync always"
-	memory := func(name string, ours, theirs *measure, peer string, reach float64, text string) {
-		b.table.add(&row{name: name, ours: ours, theirs: theirs, peer: peer, show: megabytes, reach: reach, reachText: text})
-	}
-	memory("RSS idle", ours.idle, bridge.idle, "mosquitto", 20e6, "20 MB")
-	memory("", ours.idle, redis.idle, redisPeer, 0, "")
-	memory("RSS with "+load, ours.loaded, bridge.loaded, "mosquitto", 30e6, "30 MB")
-	memory("", ours.loaded, redis.loaded, redisPeer, 0, "")
-	start := func(name string, ours, theirs *measure, peer, text string) {
-		b.table.add(&row{name: name, ours: ours, theirs: theirs, peer: peer, show: milliseconds, reach: 0.1, reachText: text})
-	}
-	start("start with it to first acknowledgement, clean stop", ours.restart, bridge.restart, "mosquitto", "100 ms")
-	start("", ours.restart, redis.restart, redisPeer, "")
-	start("start with it to first acknowledgement, SIGKILL", ours.crashed, redis.crashed, redisPeer, "100 ms")
+	ours, bridge, redis, nats, large := newBacklogRun(), newBacklogRun(), newBacklogRun(), newBacklogRun(), newBacklogRun()
+	b.backlogRows(ours, bridge, redis, nats, large)
 	for round := range b.rounds {
-		if err := errors.Join(b.oursBacklog(ctx, ours, 0), b.oursBacklog(ctx, ours, 100), b.bridgeBacklog(ctx, bridge), b.redisBacklog(ctx, redis)); err != nil {
+		err := errors.Join(b.oursBacklog(ctx, ours, 0), b.oursBacklog(ctx, ours, drainBatch), b.bridgeBacklog(ctx, bridge), b.redisBacklog(ctx, redis))
+		if b.nats != "" {
+			err = errors.Join(err, b.natsBacklog(ctx, nats))
+		}
+		if err != nil {
 			return err
 		}
-		b.say("round %d: drain %s, in batches %s, bridge %s; RSS %s, %s", round+1, perSecond(ours.drain.value),
-			perSecond(ours.batches.value), perSecond(bridge.drain.value), megabytes(ours.idle.value), megabytes(ours.loaded.value))
+		b.say("round %d: drain %s, in batches %s, bridge %s, nats %s; RSS %s, %s", round+1, perSecond(ours.drain.value),
+			perSecond(ours.batches.value), perSecond(bridge.drain.value), perSecond(nats.drain.value), megabytes(ours.idle.value), megabytes(ours.loaded.value))
 	}
-	return nil
+	if b.tenfold == 0 {
+		return nil
+	}
+	return b.largeBacklog(ctx, large)
+}
+
+func (b *bench) backlogRows(ours, bridge, redis, nats, large *backlogRun) {
+	load := fmt.Sprintf("%d,000 events", b.backlog/1000)
+	many := fmt.Sprintf("%d million events", b.tenfold/1_000_000)
+	const natsSource, natsName = "NATS, a source across a leaf node", "NATS, sync by default"
+	for _, r := range []row{
+		{name: "drain of " + load + ", QoS 1, one message an event, in order", ours: ours.drain, show: perSecond,
+			peers: []peer{{bridgeName, bridge.drain, 1}}},
+		{name: fmt.Sprintf("drain of %s, messages of %d events", load, drainBatch), ours: ours.batches, show: perSecond,
+			peers: []peer{{natsSource, nats.drain, 3}}},
+		{name: "RSS idle", ours: ours.idle, show: megabytes, bound: 20e6,
+			peers: []peer{{"mosquitto", bridge.idle, 0}, {natsName, nats.idle, 0}, {"Redis", redis.idle, 0}}},
+		{name: "RSS with a backlog of " + load, ours: ours.loaded, show: megabytes, bound: 30e6,
+			peers: []peer{{"mosquitto", bridge.loaded, 0}, {natsName, nats.loaded, 0}, {"Redis", redis.loaded, 0}}},
+		{name: "RSS with a backlog of " + many, ours: large.loaded, show: megabytes, bound: 30e6},
+		{name: "start with " + load + " to the first acknowledgement, after a clean stop", ours: ours.restart, show: milliseconds, bound: 0.1,
+			peers: []peer{{"mosquitto", bridge.restart, 0}, {natsName, nats.restart, 0}, {"Redis", redis.restart, 0}}},
+		{name: "the same after SIGKILL (mosquitto has lost the backlog then)", ours: ours.crashed, show: milliseconds, bound: 0.1,
+			peers: []peer{{natsName, nats.crashed, 0}, {"Redis", redis.crashed, 0}}},
+		{name: "start with " + many + ", after SIGKILL", ours: large.crashed, show: milliseconds, bound: 0.1},
+		{name: "CPU for 100,000 events in, 1,000 in flight", ours: ours.cpuIn, show: seconds, bound: 1,
+			peers: []peer{{"mosquitto, in memory", bridge.cpuIn, 0}, {natsName, nats.cpuIn, 0}, {redisAlways, redis.cpuIn, 0}}},
+		{name: "CPU for 100,000 events out, one by one", ours: ours.cpuOut, show: seconds, bound: 2.5,
+			peers: []peer{{bridgeName, bridge.cpuOut, 0}, {natsSource, nats.cpuOut, 0}}},
+		{name: fmt.Sprintf("CPU for 100,000 events out, messages of %d", drainBatch), ours: ours.cpuBatches, show: seconds, bound: 0.5,
+			peers: []peer{{natsSource, nats.cpuOut, 0}}},
+	} {
+		b.table.add(&r)
+	}
 }
 
 // settle is how long a program is left alone before its memory is read: what it
@@ -59,13 +83,38 @@ func (b *bench) backlogs(ctx context.Context) error {
 const settle = 10 * time.Second
 
 // resident waits a while and takes the memory of a program.
-func resident(ctx context.Context, p *Proc, m *measure) error {
-	if err := pause(ctx, settle); err != nil {
+func (b *bench) resident(ctx context.Context, p *Proc, m *measure) error {
+	if err := pause(ctx, b.settling); err != nil {
 		return err
 	}
 	rss, err := p.RSS()
 	if err == nil {
 		m.take(float64(rss))
+	}
+	return err
+}
+
+// loaded fills a program, and takes the CPU that this needed, what it does behind
+// it included, and the memory after it.
+func (b *bench) loaded(ctx context.Context, p *Proc, events int, m *backlogRun, fill func() error) error {
+	before, err := p.CPU()
+	if err != nil {
+		return err
+	}
+	if err := fill(); err != nil {
+		return fmt.Errorf("fill %s: %w\n%s", p.Name, err, p.Tail())
+	}
+	if err := b.resident(ctx, p, m.loaded); err != nil {
+		return err
+	}
+	return usedCPU(p, before, events, m.cpuIn)
+}
+
+// usedCPU takes what a program has used since before, for 100,000 events.
+func usedCPU(p *Proc, before time.Duration, events int, m *measure) error {
+	after, err := p.CPU()
+	if err == nil {
+		m.take((after - before).Seconds() / float64(events) * 100_000)
 	}
 	return err
 }
@@ -89,136 +138,23 @@ func (b *bench) target(ctx context.Context, messages int) (*Broker, *Link, *Coun
 // drainMost bounds a drain.
 const drainMost = 3 * time.Minute
 
-// drained brings the line up and takes the rate at which the goal was reached.
-func (b *bench) drained(ctx context.Context, link *Link, c *Counter, events int, m *measure) error {
+// drained brings the line up and takes the rate at which the goal was reached, and
+// the CPU that p used for it.
+func (b *bench) drained(ctx context.Context, link *Link, c *Counter, p *Proc, rate, cpu *measure) error {
+	before, err := p.CPU()
+	if err != nil {
+		return err
+	}
 	link.Up()
 	select {
 	case <-c.done:
-		m.take(float64(events) / c.Took().Seconds())
-		return nil
+		rate.take(float64(c.goal) / c.Took().Seconds())
+		return usedCPU(p, before, c.goal, cpu)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(drainMost):
 		return fmt.Errorf("drain: %d of %d messages in %v", c.Count(), c.goal, drainMost)
 	}
-}
-
-func (b *bench) oursBacklog(ctx context.Context, m *backlogRun, batch int) error {
-	broker, link, counter, err := b.target(ctx, b.backlog)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = broker.Kill() }()
-	defer link.Close()
-	agent, err := newAgent(AgentOptions{Binary: b.binary, Dir: b.folder("ours"), Broker: link.Addr, Batch: batch})
-	if err != nil {
-		return err
-	}
-	if err := agent.StartReady(ctx); err != nil {
-		return err
-	}
-	defer func() { _ = agent.Kill() }()
-	if batch > 0 {
-		if err := b.fill(agent, b.backlog); err != nil {
-			return err
-		}
-		return b.emptied(ctx, link, counter, agent, m.batches)
-	}
-	if err := resident(ctx, agent.Proc, m.idle); err != nil {
-		return err
-	}
-	if err := b.fill(agent, b.backlog); err != nil {
-		return fmt.Errorf("%w\n%s", err, agent.Tail())
-	}
-	if err := resident(ctx, agent.Proc, m.loaded); err != nil {
-		return err
-	}
-	if err := agent.Term(20 * time.Second); err != nil {
-		return err
-	}
-	if err := b.firstAck(ctx, agent, m.restart); err != nil {
-		return err
-	}
-	if err := agent.Kill(); err != nil {
-		return err
-	}
-	if err := b.firstAck(ctx, agent, m.crashed); err != nil {
-		return err
-	}
-	return errors.Join(b.drained(ctx, link, counter, b.backlog, m.drain), b.nothingLeft(ctx, agent))
-}
-
-// waiting is the backlog of the agent's one uplink, in events.
-func (b *bench) waiting(ctx context.Context, a *Agent) (int, error) {
-	var answer struct {
-		Uplinks []struct{ Backlog int }
-	}
-	if err := a.get(ctx, "/v1/uplinks", &answer); err != nil {
-		return 0, err
-	}
-	if len(answer.Uplinks) != 1 {
-		return 0, fmt.Errorf("the agent has %d uplinks, want 1", len(answer.Uplinks))
-	}
-	return answer.Uplinks[0].Backlog, nil
-}
-
-// nothingLeft makes sure that the acknowledgements which were counted were those
-// of the backlog.
-func (b *bench) nothingLeft(ctx context.Context, a *Agent) error {
-	left, err := b.waiting(ctx, a)
-	if err == nil && left > b.backlog/100 {
-		err = fmt.Errorf("the drain was counted to its end, and %d events wait", left)
-	}
-	return err
-}
-
-// emptied brings the line up and takes the rate at which the agent's backlog went
-// to nothing: with several events in a message, messages tell little.
-func (b *bench) emptied(ctx context.Context, link *Link, c *Counter, a *Agent, m *measure) error {
-	link.Up()
-	ctx, cancel := context.WithTimeoutCause(ctx, drainMost, fmt.Errorf("drain in batches: not done in %v", drainMost))
-	defer cancel()
-	return poll(ctx, 2*time.Millisecond, func() (bool, error) {
-		left, err := b.waiting(ctx, a)
-		if err != nil || left > 0 {
-			return false, err
-		}
-		m.take(float64(b.backlog) / c.Since().Seconds())
-		return true, nil
-	})
-}
-
-// fill puts events in, a thousand a request.
-func (b *bench) fill(a *Agent, events int) error {
-	conn, err := dialHTTP(a.Addr)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	const per = 1000
-	for i := 0; i < events; i += per {
-		if err := conn.do(postRequest(a.Addr, "application/x-ndjson", b.corpus.Body(i, min(per, events-i)))); err != nil {
-			return fmt.Errorf("fill: %w", err)
-		}
-	}
-	return nil
-}
-
-// firstAck starts the agent and takes the time until it acknowledges an event.
-func (b *bench) firstAck(ctx context.Context, a *Agent, m *measure) error {
-	request := postRequest(a.Addr, "application/json", b.corpus.Line(0))
-	began := time.Now()
-	if err := a.Start(); err != nil {
-		return err
-	}
-	return answered(ctx, a.Proc, began, m, func() error {
-		conn, err := dialHTTP(a.Addr)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return conn.do(request)
-	})
 }
 
 // answered asks each millisecond until a started program does what is asked.
@@ -237,117 +173,4 @@ func answered(ctx context.Context, p *Proc, began time.Time, m *measure, ask fun
 		m.take(time.Since(began).Seconds())
 		return true, nil
 	})
-}
-
-func (b *bench) bridgeBacklog(ctx context.Context, m *backlogRun) error {
-	broker, link, counter, err := b.target(ctx, b.backlog)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = broker.Kill() }()
-	defer link.Close()
-	edge, err := startBroker(ctx, b.folder("bridge"), "", &Bridge{To: link.Addr})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = edge.Kill() }()
-	if err := resident(ctx, edge.Proc, m.idle); err != nil {
-		return err
-	}
-	conn, err := dialMQTT(edge.Addr, "bench")
-	if err != nil {
-		return err
-	}
-	err = conn.publishAll(b.backlog, 1000, func(i int) string { return "fieldpost/bench/events/samples/" + b.corpus.Name(i) }, b.corpus.Line)
-	conn.Close()
-	if err != nil {
-		return fmt.Errorf("fill bridge: %w", err)
-	}
-	if err := resident(ctx, edge.Proc, m.loaded); err != nil {
-		return err
-	}
-	if err := edge.Term(20 * time.Second); err != nil {
-		return err
-	}
-	began := time.Now()
-	if edge.Proc, err = startProc(edge.Log, "mosquitto", "-c", edge.conf); err != nil {
-		return err
-	}
-	err = answered(ctx, edge.Proc, began, m.restart, func() error {
-		conn, err := dialMQTT(edge.Addr, "bench")
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return conn.publishAll(1, 1, func(int) string { return "bench/first" }, b.corpus.Line)
-	})
-	if err != nil {
-		return err
-	}
-	return b.drained(ctx, link, counter, b.backlog, m.drain)
-}
-
-func (b *bench) redisBacklog(ctx context.Context, m *backlogRun) error {
-	dir := b.folder("redis")
-	redis, err := startRedis(ctx, dir, "")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = redis.Kill() }()
-	if err := resident(ctx, redis.Proc, m.idle); err != nil {
-		return err
-	}
-	if err := fillRedis(redis.Addr, b.corpus, b.backlog); err != nil {
-		return err
-	}
-	if err := resident(ctx, redis.Proc, m.loaded); err != nil {
-		return err
-	}
-	for _, c := range []struct {
-		stop func() error
-		take *measure
-	}{
-		{func() error { return redis.Term(20 * time.Second) }, m.restart},
-		{func() error { return redis.Kill() }, m.crashed}, // of the process that runs by then
-	} {
-		if err := c.stop(); err != nil {
-			return err
-		}
-		began := time.Now()
-		next, err := startRedis(ctx, dir, redis.Addr) // it waits until a write is answered
-		if err != nil {
-			return err
-		}
-		redis.Proc = next.Proc
-		c.take.take(time.Since(began).Seconds())
-	}
-	return nil
-}
-
-// fillRedis pushes events, a thousand in flight.
-func fillRedis(addr string, c *Corpus, events int) error {
-	conn, err := dialRedis(addr)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	pushes := redisPushes(c)
-	const window = 1000
-	for i := 0; i < events; i += window {
-		n := min(window, events-i)
-		for k := range n {
-			if _, err := conn.w.Write(pushes[(i+k)%len(pushes)]); err != nil {
-				return err
-			}
-		}
-		if err := conn.w.Flush(); err != nil {
-			return err
-		}
-		for range n {
-			if err := conn.reply(); err != nil {
-				return fmt.Errorf("fill redis: %w", err)
-			}
-		}
-	}
-	return nil
 }

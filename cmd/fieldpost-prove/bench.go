@@ -7,25 +7,31 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
 // bench is one run of all measures, ours and the peers', on the same work.
 type bench struct {
 	binary string
+	nats   string // nats-server; "" where there is none
 	dir    string
 	short  bool
 	corpus *Corpus
 	log    io.Writer // progress
 
-	rounds  int           // each measure is taken so often and the best counts
-	lasts   time.Duration // of one ingest measure
-	backlog int           // events
-	trickle int           // events at one a second
-	bulk    int           // events of the flash measure in bulk
+	rounds   int           // each measure is taken so often and the best counts
+	lasts    time.Duration // of one ingest measure
+	backlog  int           // events
+	trickle  int           // events at one a second
+	bulk     int           // events of the flash measure in bulk
+	paced    int           // events of the latency measure
+	outage   time.Duration // of the upstream
+	blows    int           // power cuts and kills each
+	tenfold  int           // events of the large backlog; 0: it is not measured
+	settling time.Duration // a program is left alone so long before its memory is read
 
 	table table
 }
@@ -39,20 +45,63 @@ func newBench(binary, dir string, short bool, log io.Writer) (*bench, error) {
 		return nil, fmt.Errorf("find fieldpost: %w; `make build` makes it", err)
 	}
 	b := &bench{binary: binary, dir: dir, short: short, corpus: corpus, log: log,
-		rounds: 3, lasts: 5 * time.Second, backlog: 200_000, trickle: 120, bulk: 200_000}
+		rounds: 3, lasts: 4 * time.Second, backlog: 200_000, trickle: 120, bulk: 200_000, paced: 1000,
+		outage: time.Minute, blows: 3, tenfold: 10_000_000, settling: settle}
 	if short {
-		b.rounds, b.lasts, b.trickle, b.bulk = 1, 2*time.Second, 15, 100_000
+		b.rounds, b.lasts, b.trickle, b.bulk, b.paced = 1, 1500*time.Millisecond, 15, 100_000, 500
+		b.outage, b.blows, b.tenfold = 5*time.Second, 1, 0
 	}
 	return b, nil
+}
+
+// part is some rows of the table, measured together.
+type part struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+// parts is the table of them, in the order they run in.
+func parts() []part {
+	return []part{
+		{"lost", (*bench).losses},
+		{"ingest", (*bench).ingest},
+		{"backlog", (*bench).backlogs},
+		{"outage", (*bench).outages},
+		{"latency", (*bench).latencies},
+		{"flash", (*bench).flash},
+		{"size", (*bench).sizes},
+	}
+}
+
+// chooseParts gives the parts of a list of names; all where it is empty.
+func chooseParts(only string) ([]part, error) {
+	all := parts()
+	if only == "" {
+		return all, nil
+	}
+	var out []part
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(all, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: no part %q", errUsage, name)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
 }
 
 // runBench is the verb.
 func runBench(ctx context.Context, args []string, out io.Writer) error {
 	fs, binary := flags("bench", out)
 	short := fs.Bool("short", false, "one round of each measure and shorter ones: for CI, not for quoting")
-	only := fs.String("only", "ingest,backlog,flash", "the `parts` to measure")
+	only := fs.String("only", "", "the `parts` to measure, with commas between: lost, ingest, backlog, outage, latency, flash, size; all where it is empty")
 	dir := fs.String("dir", os.TempDir(), "where the stores are `kept` meanwhile: the disk under test")
+	nats := fs.String("nats", "", "the nats-server `binary`; the pinned one is built into the user's cache where it is empty")
 	if err := parse(fs, args); err != nil {
+		return err
+	}
+	chosen, err := chooseParts(*only)
+	if err != nil {
 		return err
 	}
 	temp, err := os.MkdirTemp(*dir, "fieldpost-bench-")
@@ -64,26 +113,23 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"ingest", b.ingest},
-		{"backlog", b.backlogs},
-		{"flash", b.flash},
-	} {
-		if !slices.Contains(strings.Split(*only, ","), part.name) {
-			continue
+	if b.nats = *nats; b.nats == "" {
+		if b.nats, err = buildNATS(ctx); err != nil {
+			b.table.note("NATS: not measured: %v", err)
 		}
-		if err := part.run(ctx); errors.Is(err, errNoDisk) {
+	}
+	began := time.Now()
+	for _, part := range chosen {
+		start := time.Now()
+		if err := part.run(b, ctx); errors.Is(err, errNoDisk) {
 			b.table.note("%s: not measured: %v", part.name, err)
 		} else if err != nil {
 			return fmt.Errorf("measure %s: %w", part.name, err)
 		}
+		b.say("%s: %v", part.name, time.Since(start).Round(time.Second))
 	}
-	b.table.note("%d round(s), the best of each; %d-byte events from one corpus; loopback; RSS after %v at rest; %v in all",
-		b.rounds, len(b.corpus.Body(0, corpusLines))/corpusLines-1, settle, time.Since(began).Round(time.Second))
+	b.table.note("%d round(s), the best of each but where a row says otherwise; %d-byte events from one corpus; loopback, driver and servers on the same %d cores; %v in all",
+		b.rounds, b.corpus.mean(), runtime.NumCPU(), time.Since(began).Round(time.Second))
 	return b.table.print(out)
 }
 
@@ -97,95 +143,3 @@ func (b *bench) folder(name string) string {
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
-
-// measure is a number that may be taken several times; the best counts.
-type measure struct {
-	value float64
-	taken bool
-	lower bool // less is better
-}
-
-func (m *measure) take(v float64) {
-	if !m.taken || (v < m.value) == m.lower {
-		m.value = v
-	}
-	m.taken = true
-}
-
-// row is one line of what bench prints.
-type row struct {
-	name         string
-	ours, theirs *measure // theirs is nil where there is no peer
-	peer         string
-	show         func(float64) string
-	reach        float64 // a ratio to the peer where byRatio, else a bound in the same unit
-	byRatio      bool
-	reachText    string
-}
-
-// ok reports whether what DESIGN.md section 10 sets was reached.
-func (r *row) ok() bool {
-	bound := r.reach
-	if r.byRatio {
-		bound *= r.theirs.value
-	}
-	if r.ours.lower {
-		return r.ours.value <= bound
-	}
-	return r.ours.value >= bound
-}
-
-// table is the rows of a run and the notes below them.
-type table struct {
-	rows  []*row
-	notes []string
-}
-
-func (t *table) add(r *row) *row {
-	t.rows = append(t.rows, r)
-	return r
-}
-
-func (t *table) note(format string, args ...any) {
-	t.notes = append(t.notes, fmt.Sprintf(format, args...))
-}
-
-// print writes the table as aligned text.
-func (t *table) print(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "measure\tfieldpost\tpeer\t\tratio\treach\t")
-	for _, r := range t.rows {
-		if !r.ours.taken {
-			continue
-		}
-		theirs, ratio := "", ""
-		if r.theirs != nil && r.theirs.taken {
-			theirs, ratio = r.show(r.theirs.value), fmt.Sprintf("%.2f", r.ours.value/r.theirs.value)
-		}
-		verdict := ""
-		if r.reachText != "" {
-			if verdict = "reached"; !r.ok() {
-				verdict = "NOT REACHED"
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.name, r.show(r.ours.value), r.peer, theirs, ratio, r.reachText, verdict)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, n := range t.notes {
-		fmt.Fprintln(out, n)
-	}
-	return nil
-}
-
-// The ways to show a number.
-func perSecond(v float64) string { return fmt.Sprintf("%.1fk/s", v/1000) }
-func megabytes(v float64) string { return fmt.Sprintf("%.1f MB", v/1e6) }
-func bytesEach(v float64) string {
-	if v >= 10_000 {
-		return fmt.Sprintf("%.1f kB", v/1000)
-	}
-	return fmt.Sprintf("%.0f B", v)
-}
-func milliseconds(v float64) string { return fmt.Sprintf("%.0f ms", v*1000) }

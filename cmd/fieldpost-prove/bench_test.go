@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -13,57 +12,6 @@ import (
 
 	"github.com/coder/websocket"
 )
-
-func TestBestOfRoundsAndVerdict(t *testing.T) {
-	for _, c := range []struct {
-		name         string
-		lower        bool
-		ours, theirs []float64
-		reach        float64
-		byRatio      bool
-		best         float64
-		ok           bool
-	}{
-		{"more is better", false, []float64{90, 120, 100}, []float64{80, 100}, 1.2, true, 120, true},
-		{"not by a hair", false, []float64{119}, []float64{100}, 1.2, true, 119, false},
-		{"less is better", true, []float64{9, 7, 8}, []float64{17}, 7, false, 7, true},
-		{"over the bound", true, []float64{9}, []float64{17}, 7, false, 9, false},
-		{"less, by ratio", true, []float64{9}, []float64{10}, 1, true, 9, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := row{ours: &measure{lower: c.lower}, theirs: &measure{lower: c.lower}, reach: c.reach, byRatio: c.byRatio}
-			for _, v := range c.ours {
-				r.ours.take(v)
-			}
-			for _, v := range c.theirs {
-				r.theirs.take(v)
-			}
-			if r.ours.value != c.best || r.ok() != c.ok {
-				t.Errorf("best %v, reached %v; want %v, %v", r.ours.value, r.ok(), c.best, c.ok)
-			}
-		})
-	}
-}
-
-func TestTableLeavesOutWhatWasNotMeasured(t *testing.T) {
-	var tab table
-	one := tab.add(&row{name: "one", ours: &measure{}, theirs: &measure{}, peer: "Redis", show: perSecond, reach: 2, byRatio: true, reachText: "2.0 x"})
-	tab.add(&row{name: "two", ours: &measure{}, show: perSecond})
-	one.ours.take(3000)
-	one.theirs.take(1000)
-	tab.note("a note")
-	var out bytes.Buffer
-	if err := tab.print(&out); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 {
-		t.Fatalf("%d lines, want a head, one row and a note:\n%s", len(lines), &out)
-	}
-	if got := strings.Join(strings.Fields(lines[1]), " "); got != "one 3.0k/s Redis 1.0k/s 3.00 2.0 x reached" {
-		t.Errorf("the row is %q", got)
-	}
-}
 
 // TestSocketClientSpeaksToARealServer runs the driver's own WebSocket client, which
 // encodes its frames beforehand, against a library's server.

@@ -20,7 +20,12 @@ type Broker struct {
 }
 
 // Bridge makes a broker hand on all it gets to another one.
-type Bridge struct{ To string }
+type Bridge struct {
+	To string
+	// EachChange makes it write its database a second after every change, instead
+	// of every half hour.
+	EachChange bool
+}
 
 // newBroker writes the configuration of a broker that keeps its messages on disk
 // and drops none of them by count. An empty addr means a free port.
@@ -42,6 +47,9 @@ func newBroker(dir, addr string, bridge *Bridge) (*Broker, error) {
 	if bridge != nil {
 		fmt.Fprintf(&c, "connection up\naddress %s\ntopic # out 1\ncleansession false\n", bridge.To)
 		fmt.Fprintf(&c, "bridge_protocol_version mqttv311\ntry_private false\nnotifications false\nrestart_timeout 1\n")
+		if bridge.EachChange {
+			c.WriteString("autosave_on_changes true\nautosave_interval 1\n")
+		}
 	}
 	b := &Broker{Addr: addr, dir: dir, conf: filepath.Join(dir, "mosquitto.conf")}
 	if err := os.WriteFile(b.conf, []byte(c.String()), 0o600); err != nil {

@@ -85,3 +85,12 @@ func (c *Corpus) Body(i, count int) []byte {
 	}
 	return b
 }
+
+// mean is the size of an event in bytes, on average.
+func (c *Corpus) mean() int {
+	sum := 0
+	for _, l := range c.lines {
+		sum += len(l)
+	}
+	return sum / len(c.lines)
+}

@@ -4,63 +4,103 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
 
-// cell is one way to put events in: how many producers, and what each of them has
-// in flight.
+// cell is one shape of load: how many producers, and what each has in flight.
 type cell struct {
 	name      string
 	producers int
-	ours      func(addr string, c *Corpus, stop <-chan struct{}) (int, error)
-	window    int // of one Redis producer
-	redis     int // producers of Redis
-	reach     float64
+	window    int // of each producer
+	ways      []way
+	redis     float64 // so many times Redis is to be reached
+	nats      float64
 }
 
-// ingestCells are the measures of durable ingest. The window of NDJSON is spread
-// over connections, since one connection waits for the answer to each request.
+// way is one of our ways in; the best of a cell counts.
+type way struct {
+	name string
+	run  func(addr string, c *Corpus, stop <-chan struct{}) (int, error)
+}
+
+// ingestCells are the measures of durable ingest.
 func ingestCells() []cell {
-	http := func(per int) func(string, *Corpus, <-chan struct{}) (int, error) {
-		return func(addr string, c *Corpus, stop <-chan struct{}) (int, error) {
+	http := func(name string, per int) way {
+		return way{name, func(addr string, c *Corpus, stop <-chan struct{}) (int, error) {
 			return produceHTTP(addr, c, per, stop)
-		}
+		}}
 	}
-	socket := func(window int) func(string, *Corpus, <-chan struct{}) (int, error) {
-		return func(addr string, c *Corpus, stop <-chan struct{}) (int, error) {
+	socket := func(window int) way {
+		return way{"WebSocket", func(addr string, c *Corpus, stop <-chan struct{}) (int, error) {
 			return produceSocket(addr, c, window, stop)
-		}
+		}}
 	}
 	return []cell{
-		{"durable ingest, 1 producer, 1 in flight, HTTP", 1, http(1), 1, 1, 1.2},
-		{"durable ingest, 1 producer, 1 in flight, WebSocket", 1, socket(1), 1, 1, 1.2},
-		{"durable ingest, 8 producers, 1 in flight, HTTP", 8, http(1), 1, 8, 1.2},
-		{"durable ingest, 8 producers, 1 in flight, WebSocket", 8, socket(1), 1, 8, 1.2},
-		{"durable ingest, 1,000 in flight, NDJSON 1 x 1,000", 1, http(1000), 1000, 1, 1.0},
-		{"durable ingest, 1,000 in flight, NDJSON 2 x 500", 2, http(500), 1000, 1, 1.0},
-		{"durable ingest, 1,000 in flight, NDJSON 4 x 250", 4, http(250), 1000, 1, 1.0},
-		{"durable ingest, 1,000 in flight, WebSocket", 1, socket(1000), 1000, 1, 1.0},
+		{"durable ingest, 1 producer, 1,000 in flight", 1, 1000, []way{http("NDJSON", 1000), socket(1000)}, 1.0, 30},
+		{"durable ingest, 1 producer, 1 in flight", 1, 1, []way{http("HTTP", 1), socket(1)}, 1.2, 1.2},
+		{"durable ingest, 8 producers, 1 in flight", 8, 1, []way{http("HTTP", 1), socket(1)}, 1.2, 1.2},
 	}
 }
 
-// ingest measures each cell, ours and Redis's after each other.
+// ingestRow is a cell and what came of it.
+type ingestRow struct {
+	cell
+	row         *row
+	each        []*measure // of our ways
+	redis, nats *measure
+}
+
+func (b *bench) ingestRows() []ingestRow {
+	var out []ingestRow
+	for _, c := range ingestCells() {
+		r := ingestRow{cell: c, redis: &measure{}, nats: &measure{}}
+		r.row = b.table.add(&row{name: c.name, ours: &measure{}, show: perSecond, peers: []peer{
+			{redisAlways, r.redis, c.redis}, {natsAlways, r.nats, c.nats}}})
+		for range c.ways {
+			r.each = append(r.each, &measure{})
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// How the peers are named.
+const (
+	redisAlways = "Redis, appendfsync always"
+	natsAlways  = "NATS, sync always"
+	bridgeName  = "mosquitto's bridge"
+)
+
+// ingest measures each cell, ours and the peers' after each other, and what the
+// disk alone can do.
 func (b *bench) ingest(ctx context.Context) error {
-	cells := ingestCells()
-	rows := make([]*row, len(cells))
-	for i, c := range cells {
-		rows[i] = b.table.add(&row{name: c.name, ours: &measure{}, theirs: &measure{}, peer: "Redis, appendfsync always",
-			show: perSecond, reach: c.reach, byRatio: true, reachText: fmt.Sprintf("%.1f x", c.reach)})
+	rows := b.ingestRows()
+	alone := &measure{}
+	for i := range rows {
+		if rows[i].window == 1 {
+			rows[i].row.peers = append(rows[i].row.peers, peer{name: "the disk alone: 4 KiB over a written file, fdatasync", of: alone})
+			break
+		}
 	}
 	for round := range b.rounds {
-		if err := b.ingestRound(ctx, round, cells, rows); err != nil {
+		if err := b.ingestRound(ctx, round, rows, alone); err != nil {
 			return err
 		}
+	}
+	for _, r := range rows {
+		var told []string
+		for i, w := range r.ways {
+			told = append(told, w.name+" "+perSecond(r.each[i].value))
+			r.row.ours.take(r.each[i].value)
+		}
+		r.row.name += " (" + strings.Join(told, ", ") + ")"
 	}
 	return nil
 }
 
-func (b *bench) ingestRound(ctx context.Context, round int, cells []cell, rows []*row) error {
+func (b *bench) ingestRound(ctx context.Context, round int, rows []ingestRow, alone *measure) error {
 	agent, err := newAgent(AgentOptions{Binary: b.binary, Dir: b.folder("ingest")})
 	if err != nil {
 		return err
@@ -74,31 +114,50 @@ func (b *bench) ingestRound(ctx context.Context, round int, cells []cell, rows [
 		return err
 	}
 	defer func() { _ = redis.Kill() }()
+	var nats *NATS
+	if b.nats != "" {
+		if nats, err = startNATS(ctx, b.nats, natsOptions{dir: b.folder("nats"), always: true}); err != nil {
+			return err
+		}
+		defer func() { _ = nats.Kill() }()
+	}
+	rate, err := flushesAlone(b.folder("alone"), b.lasts)
+	if err != nil {
+		return err
+	}
+	alone.take(rate)
 	pushes := redisPushes(b.corpus)
-	peers := make(map[[2]int]float64) // cells of one shape share Redis's number
 	stored := 0
-	for i, c := range cells {
-		count, rate, err := produce(ctx, b.lasts, c.producers, func(stop <-chan struct{}) (int, error) {
-			return c.ours(agent.Addr, b.corpus, stop)
-		})
-		if err != nil {
-			return fmt.Errorf("%s: %w\n%s", c.name, err, agent.Tail())
-		}
-		stored += count
-		shape := [2]int{c.redis, c.window}
-		if _, ok := peers[shape]; !ok {
-			_, peers[shape], err = produce(ctx, b.lasts, c.redis, func(stop <-chan struct{}) (int, error) {
-				return produceRedis(redis.Addr, pushes, c.window, stop)
-			})
+	for i := range rows {
+		r := &rows[i]
+		for k, w := range r.ways {
+			count, rate, err := produce(ctx, b.lasts, r.producers, func(stop <-chan struct{}) (int, error) { return w.run(agent.Addr, b.corpus, stop) })
 			if err != nil {
-				return fmt.Errorf("redis: %w", err)
+				return fmt.Errorf("%s, %s: %w\n%s", r.name, w.name, err, agent.Tail())
 			}
+			stored += count
+			r.each[k].take(rate)
 		}
-		rows[i].ours.take(rate)
-		rows[i].theirs.take(peers[shape])
-		b.say("round %d: %s: %s, redis %s", round+1, c.name, perSecond(rate), perSecond(peers[shape]))
+		err := b.ingestPeer(ctx, r, r.redis, func(stop <-chan struct{}) (int, error) { return produceRedis(redis.Addr, pushes, r.window, stop) })
+		if err == nil && nats != nil {
+			err = b.ingestPeer(ctx, r, r.nats, func(stop <-chan struct{}) (int, error) { return produceNATS(nats, b.corpus, r.window, stop) })
+		}
+		if err != nil {
+			return err
+		}
+		b.say("round %d: %s: %s, %s; redis %s, nats %s", round+1, r.name, perSecond(r.each[0].value), perSecond(r.each[1].value),
+			perSecond(r.redis.value), perSecond(r.nats.value))
 	}
 	return b.checkStored(ctx, agent, stored)
+}
+
+func (b *bench) ingestPeer(ctx context.Context, r *ingestRow, m *measure, one func(stop <-chan struct{}) (int, error)) error {
+	_, rate, err := produce(ctx, b.lasts, r.producers, one)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	m.take(rate)
+	return nil
 }
 
 // checkStored makes sure that the agent has what it acknowledged.

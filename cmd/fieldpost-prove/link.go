@@ -39,6 +39,14 @@ type Watched interface {
 	End()
 }
 
+// unwatched lets everything pass.
+type unwatched struct{}
+
+func (unwatched) Watch() Watched    { return unwatched{} }
+func (unwatched) Up([]byte) error   { return nil }
+func (unwatched) Down([]byte) error { return nil }
+func (unwatched) End()              {}
+
 // newLink listens and passes connections on to target.
 func newLink(target string, w Watcher) (*Link, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

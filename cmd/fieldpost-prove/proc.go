@@ -105,6 +105,49 @@ func (p *Proc) RSS() (int64, error) {
 	return 0, fmt.Errorf("read memory of %s: no VmRSS", p.Name)
 }
 
+// clockTick is the unit of the kernel's CPU times: USER_HZ is 100 on every
+// architecture that Linux has today.
+const clockTick = 10 * time.Millisecond
+
+// CPU is the time that it has used so far, its own and the kernel's for it.
+func (p *Proc) CPU() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("read CPU of %s: %w", p.Name, err)
+	}
+	d, err := parseCPU(string(b))
+	if err != nil {
+		return 0, fmt.Errorf("read CPU of %s: %w", p.Name, err)
+	}
+	return d, nil
+}
+
+// parseCPU reads fields 14 and 15 of /proc/PID/stat, utime and stime. The name in
+// field 2 may hold anything, so the fields are counted from its bracket on.
+func parseCPU(stat string) (time.Duration, error) {
+	_, rest, ok := cutLast(stat, ")")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 13 {
+		return 0, fmt.Errorf("%q is not a process's stat", stat)
+	}
+	var sum time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(n) * clockTick
+	}
+	return sum, nil
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
 // Tail is the end of what it printed, for an error's text.
 func (p *Proc) Tail() string {
 	b, err := os.ReadFile(p.Log)
