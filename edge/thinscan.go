@@ -14,7 +14,7 @@ import (
 // bucket, the bucket gets several rows of each name.
 const (
 	maxThinRows    = 4096
-	maxThinBytes   = 3 << 20 // of memory, and of the flush
+	maxThinBytes   = 2 << 20 // of memory, and about that of the flush
 	maxThinRuns    = 4096
 	maxThinRecords = 1 << 16
 	thinPage       = 1024

@@ -12,12 +12,13 @@ type ringAnswer struct {
 	Keep   uint64         `json:"keep,omitempty"`
 	Size   int64          `json:"size,omitempty"`
 	Age    *edge.Duration `json:"age,omitempty"`
+	Thins  bool           `json:"thins,omitempty"` // its oldest samples become rows of another ring
 }
 
 func (s *Server) rings() []ringAnswer {
 	out := []ringAnswer{}
 	for _, info := range s.Store.Rings() {
-		a := ringAnswer{RingInfo: info, Events: info.Last + 1 - info.First, Keep: info.Limits.Keep, Size: info.Limits.Size}
+		a := ringAnswer{RingInfo: info, Events: info.Last + 1 - info.First, Keep: info.Limits.Keep, Size: info.Limits.Size, Thins: info.Limits.Thin}
 		if info.Limits.Age > 0 {
 			age := edge.Duration(info.Limits.Age)
 			a.Age = &age
