@@ -98,20 +98,23 @@ func slept() time.Duration {
 	return time.Duration(all.Nano() - awake.Nano())
 }
 
-// adjtimex adds to the kernel's largest error what it has been told to slew away
-// and has not yet: systemd-timesyncd says 0 before the kernel has begun to.
 func adjtimex() (synced bool, bound time.Duration, err error) {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	if err != nil {
 		return false, 0, fmt.Errorf("read the clock's state: %w", err)
 	}
-	left := time.Duration(t.Offset) * time.Microsecond
-	if t.Status&staNano != 0 {
-		left = time.Duration(t.Offset)
+	return state != timeError && t.Status&staUnsync == 0, largestError(&t), nil
+}
+
+// largestError adds to the kernel's own what it has been told to slew away and has
+// not yet: systemd-timesyncd says 0 before the kernel has begun to.
+func largestError(t *unix.Timex) time.Duration {
+	left := time.Duration(t.Offset)
+	if t.Status&staNano == 0 {
+		left *= time.Microsecond
 	}
-	bound = time.Duration(t.Maxerror)*time.Microsecond + left.Abs()
-	return state != timeError && t.Status&staUnsync == 0, bound, nil
+	return time.Duration(t.Maxerror)*time.Microsecond + left.Abs()
 }
 
 // clockSteps waits on a timer that the kernel cancels when the clock is set.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestThisBoard(t *testing.T) {
@@ -29,10 +31,28 @@ func TestThisBoard(t *testing.T) {
 	if _, bound, err := b.Adjtimex(); err == nil && bound < 0 {
 		t.Errorf("bound %v", bound)
 	}
+	if slept := b.Slept(); slept < -time.Second || slept > 100*365*24*time.Hour {
+		t.Errorf("slept %v", slept)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	steps := b.Steps(ctx)
 	cancel()
 	for range steps { // it ends with its context
+	}
+}
+
+func TestLargestError(t *testing.T) {
+	for _, c := range []struct {
+		timex unix.Timex
+		want  time.Duration
+	}{
+		{unix.Timex{Maxerror: 1500}, 1500 * time.Microsecond},
+		{unix.Timex{Maxerror: 1000, Offset: -3000}, 4 * time.Millisecond},
+		{unix.Timex{Offset: 390_000_000, Status: staNano}, 390 * time.Millisecond},
+	} {
+		if got := largestError(&c.timex); got != c.want {
+			t.Errorf("%+v: %v, not %v", c.timex, got, c.want)
+		}
 	}
 }
 
