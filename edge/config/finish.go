@@ -30,6 +30,7 @@ func (l *loader) finish(cfg *Config, c *checker) {
 	}
 	l.store(&cfg.Store)
 	l.rowRings(cfg)
+	l.rowUplinks(cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Uplinks)) {
 		l.uplink(name, cfg.Uplinks[name], c)
 	}

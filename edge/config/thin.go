@@ -92,6 +92,22 @@ func (l *loader) rowRings(cfg *Config) {
 	}
 }
 
+// rowUplinks warns of uplinks that are told to send a ring, and not its rows.
+func (l *loader) rowUplinks(cfg *Config) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Uplinks)) {
+		u := cfg.Uplinks[name]
+		if u == nil {
+			continue
+		}
+		for _, ring := range u.Rings {
+			if minutes, hours := edge.ThinRings(ring); cfg.Store.Rings[ring].WhenFull == Thin && !slices.Contains(u.Rings, minutes) && !cfg.Store.Reserved(ring) {
+				p := path{"uplinks", name, "rings"}
+				l.warn(l.at(p).String() + ": " + p.String() + " has " + ring + " and not " + minutes + " and " + hours + ": what is summed up while there is no line is not sent")
+			}
+		}
+	}
+}
+
 // longer is a duration many times over; 0, no bound, where that is beyond any.
 func longer(d, times edge.Duration) edge.Duration {
 	if d > 1<<62/times {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"fieldpost/edge"
@@ -52,5 +53,20 @@ store:
 `))
 	if r := cfg.Store.Rings["samples-1m"]; r.WhenFull != Thin || r.Size != 64_000_000 || r.Keep != 250_000 {
 		t.Errorf("samples-1m: %+v", r)
+	}
+}
+
+// An uplink that is told to send samples, and not what they become, is warned of.
+func TestThinWarnsOfUplinks(t *testing.T) {
+	const store = "store: {rings: {samples: {when_full: thin}}}\nuplinks:\n  copy: {tube: /tmp/x"
+	for text, want := range map[string]string{
+		"}\n": "",
+		", rings: [events, samples, samples-1m, samples-1h]}\n": "",
+		", rings: [events, samples]}\n":                         "uplinks.copy.rings has samples and not samples-1m and samples-1h: what is summed up while there is no line is not sent",
+	} {
+		got := strings.Join(mustLoad(t, one(t, store+text)).Warnings, "\n")
+		if _, warning, _ := strings.Cut(got, ": "); warning != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
