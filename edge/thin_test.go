@@ -188,7 +188,7 @@ func TestThinnedAcrossTimes(t *testing.T) {
 	b2.SetSync(true, time.Millisecond)
 	b2.SetWall(time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC)) // a step: the clock looks at once
 	for end := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
-		if state, _ := r.Clock.State(); state == edge.Synced {
+		if _, state, _ := r.Clock.Time(r.Clock.Stamp()); state == edge.Synced { // told, so it is durable
 			break
 		}
 		if time.Now().After(end) {

@@ -32,75 +32,40 @@ func TestWallClockJumps(t *testing.T) {
 	}
 }
 
-// wallTrace drives devices over the real clock and Pump, with jump between any two
-// steps, and gives what was stored, each with its time since the boot.
+// wallRun is devices on the real clock and Pump, with a jump between any two steps.
+type wallRun struct {
+	t     *testing.T
+	board *edgetest.Board
+	sim   *gpio.SimBoard
+	s     *gpio.Source
+	jump  func(b *edgetest.Board, n int)
+	jumps int
+}
+
+// wallTrace runs devices, and gives what was stored, each with its time since the boot.
 func wallTrace(t *testing.T, jump func(b *edgetest.Board, n int)) (trace []string) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		board := edgetest.NewBoard("boot-1")
-		sim := gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono})
+		w := &wallRun{t: t, board: board, sim: gpio.NewSimBoard(gpio.SimOptions{Mono: board.Board().Mono}), jump: jump}
 		rig := edgetest.OpenRig(t, dir, board)
-		s, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{
+		var err error
+		w.s, err = gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{
 			spec(t, "digital_in", "door: {digital_in: GPIO17, pull: up, debounce: 30ms}"),
 			spec(t, "button", "bell: {button: GPIO18}"),
 			spec(t, "counter", "flow: {counter: GPIO22, every: 1m}"),
 			spec(t, "digital_out", "pump: {digital_out: GPIO27, max_on: 10m}"),
-		}, Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: sim.Lookup})
+		}, Pump: rig.Pump, Rows: rig.Store, Clock: rig.Clock, Lookup: w.sim.Lookup})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, end := context.WithCancel(t.Context())
 		clock := make(chan error, 1)
 		go func() { clock <- rig.Clock.Run(ctx, rig.Pump) }()
-		stop := bench.Start(t, s)
+		stop := bench.Start(t, w.s)
 		bench.Pass(time.Second)
-		n := 0
-		step := func(pin edge.Pin, level bool, after time.Duration) {
-			if err := sim.Drive(pin, level); err != nil {
-				t.Error(err)
-			}
-			jump(board, n)
-			n++
-			bench.Pass(after)
-		}
-		for range 5 { // bounces that debounce eats, then a level that stays
-			for range 4 {
-				step("GPIO17", false, 7*time.Millisecond)
-				step("GPIO17", true, 11*time.Millisecond)
-			}
-			step("GPIO17", false, 100*time.Millisecond)
-			step("GPIO17", true, 100*time.Millisecond)
-		}
-		for _, held := range []time.Duration{80 * time.Millisecond, 3 * time.Second, 40 * time.Millisecond} {
-			step("GPIO18", false, held)
-			step("GPIO18", true, 130*time.Millisecond)
-		}
-		for range 3 {
-			step("GPIO22", true, 20*time.Second)
-			step("GPIO22", false, 20*time.Second)
-		}
-		do := func(id, verb, value string) {
-			cmd := edge.Command{ID: id, Device: "pump", Verb: verb, From: "client:app"}
-			if value != "" {
-				cmd.Value = []byte(value)
-			}
-			if out, err := s.Command(t.Context(), cmd); err != nil || !out.Done {
-				t.Errorf("%s: %+v %v", verb, out, err)
-			}
-		}
-		do("p", "pulse", `"90s"`)
-		for range 5 {
-			bench.Pass(17 * time.Second)
-			jump(board, n)
-			n++
-		}
-		bench.Pass(time.Minute)
-		do("o", "on", "")
-		for range 12 {
-			bench.Pass(time.Minute)
-			jump(board, n)
-			n++
-		}
+		w.inputs()
+		w.outputs()
 		stop()
 		end()
 		if err := <-clock; err != nil {
@@ -121,4 +86,56 @@ func wallTrace(t *testing.T, jump func(b *edgetest.Board, n int)) (trace []strin
 		t.Errorf("%d events only: %q", len(trace), trace)
 	}
 	return trace
+}
+
+// pass lets time pass between two jumps.
+func (w *wallRun) pass(d time.Duration) {
+	w.jump(w.board, w.jumps)
+	w.jumps++
+	bench.Pass(d)
+}
+
+func (w *wallRun) drive(pin edge.Pin, level bool, after time.Duration) {
+	if err := w.sim.Drive(pin, level); err != nil {
+		w.t.Error(err)
+	}
+	w.pass(after)
+}
+
+func (w *wallRun) inputs() {
+	for range 5 { // bounces that debounce eats, then a level that stays
+		for range 4 {
+			w.drive("GPIO17", false, 7*time.Millisecond)
+			w.drive("GPIO17", true, 11*time.Millisecond)
+		}
+		w.drive("GPIO17", false, 100*time.Millisecond)
+		w.drive("GPIO17", true, 100*time.Millisecond)
+	}
+	for _, held := range []time.Duration{80 * time.Millisecond, 3 * time.Second, 40 * time.Millisecond} {
+		w.drive("GPIO18", false, held)
+		w.drive("GPIO18", true, 130*time.Millisecond)
+	}
+	for range 3 {
+		w.drive("GPIO22", true, 20*time.Second)
+		w.drive("GPIO22", false, 20*time.Second)
+	}
+}
+
+func (w *wallRun) outputs() {
+	w.command(edge.Command{ID: "p", Verb: "pulse", Value: []byte(`"90s"`)})
+	for range 5 {
+		w.pass(17 * time.Second)
+	}
+	w.pass(time.Minute)
+	w.command(edge.Command{ID: "o", Verb: "on"})
+	for range 12 {
+		w.pass(time.Minute)
+	}
+}
+
+func (w *wallRun) command(cmd edge.Command) {
+	cmd.Device, cmd.From = "pump", "client:app"
+	if out, err := w.s.Command(w.t.Context(), cmd); err != nil || !out.Done {
+		w.t.Errorf("%s: %+v %v", cmd.Verb, out, err)
+	}
 }
