@@ -26,7 +26,9 @@
 //
 // A Clock never trusts wall time. Events are stamped with a boot and nanoseconds
 // of CLOCK_MONOTONIC; what wall time that was is worked out on reading, from a
-// durable table of what each boot learned about the time.
+// durable table of what each boot learned about the time. What a sync teaches is
+// told to readers once it is durable, so that no power cut takes it back; a guess never
+// contradicts what the syncs of the boots round it prove.
 //
 // A Thinner sums up what is oldest in rings that are to age so: a row of each name
 // and minute, later of each hour, takes the place of its samples.
