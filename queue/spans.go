@@ -41,7 +41,8 @@ func (a *span) grow(b *span) {
 type spans []span
 
 // maxSpans bounds the holes of one ring: past it holes that touch become one,
-// with the cause and the rows of the later. Holes with records between them stay.
+// with the cause of the later; but what is in part no more than gone is not told
+// as thinned. Holes with records between them stay.
 const maxSpans = 4096
 
 // find gives the hole that covers seq.
@@ -92,10 +93,14 @@ func (s spans) bound() spans {
 			i++
 			continue
 		}
-		if a, b := &s[i].rows, &s[i+1].rows; a.Ring != "" && a.Ring == b.Ring {
-			b.From, b.To = min(a.From, b.From), max(a.To, b.To)
+		a, b := &s[i], &s[i+1]
+		switch {
+		case b.cause == Thinned && a.cause != Thinned:
+			b.cause, b.rows = a.cause, Rows{}
+		case a.rows.Ring != "" && a.rows.Ring == b.rows.Ring:
+			b.rows.From, b.rows.To = min(a.rows.From, b.rows.From), max(a.rows.To, b.rows.To)
 		}
-		s[i+1].from = s[i].from
+		b.from = a.from
 		s = slices.Delete(s, i, i+1)
 	}
 	return s

@@ -183,6 +183,13 @@ func TestSpansOfRows(t *testing.T) {
 	if len(s) > maxSpans || s[0].from != 1 || s[0].rows.From != 1 || s[len(s)-1].to != 2*maxSpans {
 		t.Errorf("%d holes, the first %+v", len(s), s[0])
 	}
+	s = nil
+	for i := range uint64(maxSpans) { // every other record is no sample
+		s = s.fill(span{2*i + 1, 2*i + 1, Thinned, Rows{"r", i + 1, i + 1}}).fill(span{from: 2*i + 2, to: 2*i + 2, cause: Evicted})
+	}
+	if len(s) > maxSpans || s[0] != (span{1, s[0].to, Evicted, Rows{}}) || s[len(s)-2].cause != Thinned {
+		t.Errorf("%d holes, the first %+v", len(s), s[0])
+	}
 }
 
 // TestWishes: what each bound asks for, and when it takes what nobody thinned.
