@@ -19,7 +19,8 @@ const (
 	// stepped is the least change of the offset that is a step.
 	stepped = 5 * time.Millisecond
 
-	// unseen is how far a synced clock may go wrong until the next look.
+	// unseen is how far a synced clock may go wrong until the next look, as the
+	// kernel reckons. That a daemon's own error has grown is learned then.
 	unseen = pollSynced / 1e6 * driftPPM
 
 	// mostSlew is the largest offset that the kernel slews away (MAXPHASE).

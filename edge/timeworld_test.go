@@ -136,12 +136,17 @@ func (m *machine) tell() {
 }
 
 // sync is a poll of the NTP daemon: it steps what is far off and slews the rest. Its own
-// error is within what it tells the kernel.
+// error is within what it tells the kernel, and within what it told before: of a
+// daemon that gets worse the agent learns at its next look.
 func (m *machine) sync(bound time.Duration) {
 	m.lock()
 	defer m.w.mu.Unlock()
 	off := m.mono + m.offset - m.w.truth().UnixNano()
-	left := m.w.rng.Int64N(int64(bound)*9/5+1) - int64(bound)*9/10
+	within := int64(bound)
+	if m.synced {
+		within = min(within, m.largest())
+	}
+	left := m.w.rng.Int64N(within*9/5+1) - within*9/10
 	if off > int64(400*time.Millisecond) || off < -int64(400*time.Millisecond) {
 		m.offset += left - off
 		m.slew = 0
