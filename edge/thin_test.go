@@ -347,3 +347,38 @@ func TestThinnedWide(t *testing.T) {
 		}
 	}
 }
+
+// TestThinnedAmongOthers: in a ring where every other event is no sample each of
+// them has its gap, and all of it goes in flushes of a bounded size.
+func TestThinnedAmongOthers(t *testing.T) {
+	r := newThinRig(t, t.TempDir(), syncedBoard("boot-1"), nil, nil)
+	zero := r.zero()
+	var all []at
+	for i := range 5000 {
+		mono := zero + time.Duration(i)*time.Second
+		all = append(all, sample(mono, "air", "1"), at{mono, edge.Event{Name: "note", Kind: edge.Message, From: "client:x", Data: json.RawMessage("0")}})
+	}
+	r.put(all...)
+	r.askFor(5000)
+	r.thin()
+	thinned, evicted, n := 0, 0, 0
+	r.each("samples", func(ev *edge.Event) {
+		switch h := ev.Hole; {
+		case h == nil:
+		case h.Cause == "thinned":
+			thinned += int(h.Count)
+		default:
+			evicted += int(h.Count)
+		}
+	})
+	r.each("samples-1m", func(ev *edge.Event) {
+		var row struct{ N int }
+		if err := json.Unmarshal(ev.Data, &row); err != nil || ev.Name != "air" {
+			t.Fatalf("%v: %s", err, ev.AppendJSON(nil))
+		}
+		n += row.N
+	})
+	if thinned < 2500 || thinned != n || evicted != thinned {
+		t.Errorf("%d thinned, %d in rows, %d evicted", thinned, n, evicted)
+	}
+}

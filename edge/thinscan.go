@@ -15,7 +15,7 @@ import (
 const (
 	maxThinRows    = 4096
 	maxThinBytes   = 2 << 20 // of memory, and about that of the flush
-	maxThinRuns    = 4096
+	maxThinRuns    = 512
 	maxThinRecords = 1 << 16
 	thinPage       = 1024
 )

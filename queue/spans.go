@@ -60,9 +60,8 @@ func (s spans) fill(n span) spans {
 	if from > to {
 		return s
 	}
-	if k := len(s); k > 0 && s[k-1].tells(&n) { // the common case: a ring's floor moves up
-		s[k-1].grow(&n)
-		return s
+	if k := len(s); k == 0 || s[k-1].to < from { // the common case: a ring's floor moves up
+		return s.join(n).bound()
 	}
 	out := make(spans, 0, len(s)+2)
 	i := 0
