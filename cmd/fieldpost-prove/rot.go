@@ -31,7 +31,15 @@ func runRot(ctx context.Context, p *proof, runs int) ([]result, error) {
 		return small, err
 	}
 	large, err := rotStore(ctx, p, rotJob{name: fmt.Sprintf("bit rot, %d pages of a million events", runs/2), dir: filepath.Join(dir, "large"), size: rotLarge}, runs/2)
-	return append(small, large...), err
+	if err != nil {
+		return append(small, large...), err
+	}
+	live := filepath.Join(dir, "live")
+	if err := os.MkdirAll(live, 0o700); err != nil {
+		return append(small, large...), err
+	}
+	binary, err := runRotBinary(ctx, p, live, max(2, runs/50))
+	return append(append(small, large...), binary...), err
 }
 
 // rotFolder is a folder in memory where there is one: a state is two copies of a
