@@ -95,6 +95,7 @@ func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done 
 	}
 	if err != nil {
 		seg.mu.Lock()
+		seg.doubt = seg.doubt || distrusted(err)
 		if seg.users == 1 { // what a failed commit left in the cache is not to be trusted
 			seg.closeLocked()
 		}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"unsafe"
 )
 
 // half is one half of the journal: a file of pre-written blocks that is filled
@@ -99,9 +98,7 @@ func (h *half) verify(run []byte) error {
 		return fmt.Errorf("read back journal: %w", err)
 	}
 	defer f.Close()
-	buf := make([]byte, len(run)+blockSize)
-	skip := int(-uintptr(unsafe.Pointer(&buf[0])) & (blockSize - 1)) // direct reads need an aligned buffer
-	got := buf[skip : skip+len(run)]
+	got := alignedBuffer(len(run))
 	if _, err := f.ReadAt(got, h.pos-int64(len(run))); err != nil {
 		return fmt.Errorf("read back journal: %w", err)
 	}

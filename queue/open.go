@@ -190,6 +190,7 @@ func (r *ring) list() error {
 func (s *Store) probe(r *ring, rec *recovery) error {
 	for len(r.segments) > 0 {
 		seg := r.newest()
+		seg.doubt = trueToDisk(seg.path) != nil // as the last run may have left it after a failed flush
 		err := seg.open(false, 0)
 		if err == nil {
 			sum := seg.summary()

@@ -95,6 +95,7 @@ type segment struct {
 	sum    sum
 	known  bool // sum was read
 	sound  bool // its pages were inspected, or made by this run
+	doubt  bool // a commit failed: what memory has of the file may not be on the disk
 
 	size atomic.Int64 // on disk, once it is written no more; 0: not asked yet
 
@@ -127,11 +128,17 @@ func (s *segment) open(write bool, mapped int64) error {
 	if s.doomed {
 		return fmt.Errorf("open segment %s: %w", filepath.Base(s.path), errDoomed)
 	}
-	if s.db != nil && write && !s.write {
+	if s.db != nil && write && (!s.write || s.doubt) {
 		if s.users > 0 {
 			return fmt.Errorf("open segment for writing: %d readers have it open: %w", s.users, errBusy)
 		}
 		s.closeLocked()
+	}
+	if s.db == nil && write && s.doubt {
+		if err := writeAnew(s.path); err != nil {
+			return err
+		}
+		s.doubt = false
 	}
 	if s.db == nil {
 		if err := s.openLocked(write, mapped); err != nil {

@@ -24,6 +24,7 @@ type state struct {
 	mu       sync.RWMutex // guards db against being opened anew
 	db       *bolt.DB
 	closed   bool // by us, for good
+	doubt    bool // a commit failed: what memory has of the file may not be on the disk
 	readOnly bool
 }
 
@@ -73,6 +74,7 @@ var (
 
 func openState(path string, fault func(string) error) (*state, error) {
 	s := &state{path: path, fault: fault}
+	s.doubt = trueToDisk(path) != nil // as the last run may have left it after a failed flush
 	return s, s.open()
 }
 
@@ -163,6 +165,7 @@ func (s *state) commit(fn func(*bolt.Tx) error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.doubt = s.doubt || distrusted(err)
 	if s.db != nil {
 		closeFile(s.db)
 		s.db = nil
@@ -174,14 +177,30 @@ func (s *state) commit(fn func(*bolt.Tx) error) error {
 	return fmt.Errorf("write state.db: %w", err)
 }
 
-// reopen opens the file where that failed after a commit that failed.
+// reopen opens the file where that failed after a commit that failed, and before
+// the next commit puts what the disk has in its place.
 func (s *state) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.db != nil || s.closed {
+	if s.closed {
 		return nil
 	}
-	return s.open()
+	var doubt error
+	if s.doubt {
+		if s.db != nil {
+			closeFile(s.db)
+			s.db = nil
+		}
+		doubt = writeAnew(s.path)
+		s.doubt = doubt != nil
+	}
+	if s.db == nil {
+		if err := s.open(); err != nil {
+			s.db = nil
+			return err
+		}
+	}
+	return doubt
 }
 
 // load reads what is kept in memory. A file without a store in it is new.

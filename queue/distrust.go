@@ -1,0 +1,124 @@
+package queue
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"unsafe"
+)
+
+// distrusted reports whether a failed commit may have left the file in memory
+// other than it is on the disk. A disk that is full says so before anything is
+// written.
+func distrusted(err error) bool {
+	return !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT)
+}
+
+// writeAnew puts a copy of what the disk has of a file in its place, read past the
+// page cache, after a commit that failed. The kernel holds pages whose write
+// failed for clean and gives them to every reader: a commit that never reached the
+// disk looks like one that did. And ext4 forgets that their blocks were never
+// written: what is written to them later is flushed without an error, and reads
+// as zeros after a power cut. Only a new file is free of that. Nobody may have the
+// old one open. One that is missing or can't be read directly (on tmpfs) stays.
+func writeAnew(path string) error {
+	f, direct, err := openBoth(path)
+	if err != nil || f == nil {
+		return err
+	}
+	defer f.Close()
+	defer direct.Close()
+	return copyFromDisk(path, direct)
+}
+
+// trueToDisk does the same where one of a bbolt file's two meta pages is another on
+// the disk than in memory, as a run may have left it that ended after a commit
+// failed.
+func trueToDisk(path string) error {
+	f, direct, err := openBoth(path)
+	if err != nil || f == nil {
+		return err
+	}
+	defer f.Close()
+	defer direct.Close()
+	const metas = 2 * blockSize
+	cached, disk := make([]byte, metas), alignedBuffer(metas)
+	n, err := f.ReadAt(cached, 0)
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	m, err := direct.ReadAt(disk, 0)
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read back %s: %w", filepath.Base(path), err)
+	}
+	if bytes.Equal(cached[:n], disk[:m]) {
+		return nil
+	}
+	return copyFromDisk(path, direct)
+}
+
+// openBoth flushes a file and opens it for reading through the page cache and past
+// it. Both are nil where there is no file, or no reading past the cache.
+func openBoth(path string) (f, direct *os.File, err error) {
+	f, err = os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err == nil {
+		err = datasync(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("flush %s: %w", filepath.Base(path), err)
+	}
+	direct, err = os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECT, 0)
+	if err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EINVAL) {
+			return nil, nil, nil
+		}
+		return nil, nil, fmt.Errorf("read back %s: %w", filepath.Base(path), err)
+	}
+	return f, direct, nil
+}
+
+// copyFromDisk puts a copy of what direct reads in the file's place.
+func copyFromDisk(path string, direct *os.File) error {
+	fresh, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s anew: %w", filepath.Base(path), err)
+	}
+	defer fresh.Close()
+	buf := alignedBuffer(1 << 20)
+	for at := int64(0); err == nil; {
+		var n int
+		n, err = direct.ReadAt(buf, at)
+		if n > 0 {
+			if _, werr := fresh.WriteAt(buf[:n], at); werr != nil {
+				return fmt.Errorf("write %s anew: %w", filepath.Base(path), werr)
+			}
+			at += int64(n)
+		}
+	}
+	if err != io.EOF {
+		return fmt.Errorf("read back %s: %w", filepath.Base(path), err)
+	}
+	if err := fresh.Sync(); err != nil {
+		return fmt.Errorf("write %s anew: %w", filepath.Base(path), err)
+	}
+	if err := os.Rename(fresh.Name(), path); err != nil {
+		return fmt.Errorf("write %s anew: %w", filepath.Base(path), err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// alignedBuffer is one that direct reads take.
+func alignedBuffer(size int) []byte {
+	buf := make([]byte, size+blockSize)
+	skip := int(-uintptr(unsafe.Pointer(&buf[0])) & (blockSize - 1))
+	return buf[skip : skip+size : skip+size]
+}
