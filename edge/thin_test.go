@@ -273,7 +273,7 @@ func TestThinnerTriesAgain(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- thinner.Run(ctx) }()
 		r.askFor(100)
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "can't be thinned yet"); n != 1 {
 			t.Errorf("told %d times: %s", n, &log)
@@ -282,7 +282,7 @@ func TestThinnerTriesAgain(t *testing.T) {
 			t.Errorf("gaps %q", gaps)
 		}
 		r.fault.Store((func(string) error)(nil))
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		if gaps := r.gaps("samples"); len(gaps) != 1 || !strings.HasPrefix(gaps[0], "1-8904 thinned samples-1m:1-") {
 			t.Errorf("gaps %q", gaps)
