@@ -78,8 +78,18 @@ func (s *subject) reboot(number int) error {
 	return nil
 }
 
-// bindBoot is what a start with a boot id of its own runs before the agent.
-const bindBoot = `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
+// bindBoot is what a start with a boot id of its own runs before the agent. It lets
+// go of what other proofs have mounted, which could not be unmounted meanwhile.
+const bindBoot = `mount --bind "$0" /proc/sys/kernel/random/boot_id || exit
+own=$1
+shift
+while read -r _ at _; do
+	case $at/ in
+	"$own"/*) ;;
+	*/fieldpost-prove-*) umount -l "$at" ;;
+	esac
+done </proc/mounts
+exec "$@"`
 
 // bootTook is how many seconds such a boot took until the agent's start.
 const bootTook = 20
@@ -93,7 +103,7 @@ func (s *subject) Start() error {
 			return fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
 		}
 		since := fmt.Sprintf("--monotonic=%d", min(0, bootTook-now.Sec))
-		words = append([]string{"unshare", "--mount", "--time", since, "sh", "-c", bindBoot, s.boot}, words...)
+		words = append([]string{"unshare", "--mount", "--time", since, "sh", "-c", bindBoot, s.boot, filepath.Dir(s.opt.DataDir)}, words...)
 	}
 	p, err := startProc(filepath.Join(s.opt.Dir, "fieldpost.log"), words[0], words[1:]...)
 	if err != nil {

@@ -39,14 +39,17 @@ func compareWith(h *history, rings map[string][]wireEvent, last map[string]uint6
 	h.Compare(r)
 }
 
-func TestHistoryFinds(t *testing.T) {
+// invented is a store that breaks a promise.
+type invented struct {
+	name string
+	bad  func(h *history, rings map[string][]wireEvent)
+	want string // of a fault; "" for none
+	lost int    // -1: some
+}
+
+func inventions() []invented {
 	at := func(rings map[string][]wireEvent, i int) *wireEvent { return &rings["events"][i] }
-	for _, c := range []struct {
-		name string
-		bad  func(h *history, rings map[string][]wireEvent)
-		want string // of a fault; "" for none
-		lost int
-	}{
+	return []invented{
 		{"nothing", func(*history, map[string][]wireEvent) {}, "", 0},
 		{"a loss", func(_ *history, r map[string][]wireEvent) {
 			r["events"] = append(r["events"][:3:3], r["events"][4:]...)
@@ -94,7 +97,11 @@ func TestHistoryFinds(t *testing.T) {
 			}
 			compareWith(h, rings, last)
 		}, "two contents", 0},
-	} {
+	}
+}
+
+func TestHistoryFinds(t *testing.T) {
+	for _, c := range inventions() {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory()
 			rings, acks, marks := toldStore()

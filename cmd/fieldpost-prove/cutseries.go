@@ -171,6 +171,7 @@ func (s *series) check(ctx context.Context, may ...string) error {
 	case s.boots && st.Store.Epoch == before:
 		s.history.note(fmt.Sprintf("start %d: no new epoch after a power cut", s.lives))
 	case s.boots && why != "power":
+		s.p.say("%s, start %d: the agent's log:\n%s", s.name, s.lives, s.subject.Tail())
 		s.history.note(fmt.Sprintf("start %d: the epoch %s after a power cut is told as %q", s.lives, st.Store.Epoch, why))
 	case !s.boots && st.Store.Epoch != before:
 		s.p.say("%s, start %d: the agent's log:\n%s", s.name, s.lives, s.subject.Tail())

@@ -38,6 +38,8 @@ func harnesses() []harness {
 		{"readers", "every kind of reader of two agents, through kills, cuts, full disks and evictions", 6, 1, runReaders},
 		{"thin", "days of samples into a ring that holds a fraction of them, 64 MB for 60 of them", 60, 6, runThin},
 		{"full", "a disk without bytes or inodes left, at random moments", 200, 12, runFull},
+		{"eio", "a device that fails under a live ext4, for a moment or until it is healed", 200, 12, runEIO},
+		{"sick", "a slow disk, one that becomes read-only, few descriptors and little memory", 5, 1, runSlow},
 	}
 }
 
