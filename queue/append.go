@@ -33,11 +33,11 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, fmt.Errorf("append %d records, %d bytes: %w", len(b.Entries), len(stream), ErrTooLarge)
 	}
-	codec := byte(codecPlain)
+	plain, codec := int64(len(stream)), byte(codecPlain)
 	if len(stream) >= pressFrom { // the tail goes on to hold it as it was
 		stream, codec = s.packer.press.shrink(make([]byte, 0, len(stream)), stream)
 	}
-	if err := s.makeRoom(blocksFor(len(stream))); err != nil {
+	if err := s.makeRoom(blocksFor(len(stream)), plain); err != nil {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, s.failed(err)
 	}
@@ -45,6 +45,7 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, s.failed(err)
 	}
+	s.plain += plain
 	s.publish(f)
 	return receipt, nil
 }
@@ -163,11 +164,13 @@ func (s *Store) begin() error {
 }
 
 // makeRoom sees that the active half takes the blocks, and turns to the other
-// one if it does not. It waits while a move is under way and making progress.
-func (s *Store) makeRoom(blocks int) error {
+// one if it does not. What is compressed takes little of a half and all of its
+// plain bytes in RAM: they are bounded by the half's size too. It waits while a
+// move is under way and making progress.
+func (s *Store) makeRoom(blocks int, plain int64) error {
 	for {
 		h := s.halves[s.active]
-		if !h.bad && !h.full && h.room() >= blocks {
+		if !h.bad && !h.full && h.room() >= blocks && s.plain+plain <= s.opt.JournalBytes {
 			return nil
 		}
 		s.mu.RLock()
@@ -207,7 +210,7 @@ func (s *Store) turn() error {
 	s.moving = sealed{half: h, to: s.lastN, flush: s.number, gen: h.gen}
 	s.mu.RUnlock()
 	h.full = true
-	s.active = 1 - s.active
+	s.active, s.plain = 1-s.active, 0
 	other.gen, other.pos, other.full = h.gen+1, 0, false
 	return nil
 }

@@ -37,6 +37,9 @@ func (s *Store) openJournal(rec *recovery) error {
 		s.number = f.number
 		s.takeBack(f)
 	}
+	for _, f := range found[newer].flushes {
+		s.plain += int64(streamRoom(f))
+	}
 	h := s.halves[s.active]
 	h.gen = max(h.gen, s.about.Consumed+1)
 	if old := found[older]; len(old.flushes) > 0 {

@@ -28,6 +28,7 @@ type Store struct {
 	appendMu  sync.Mutex
 	halves    [2]*half
 	active    int
+	plain     int64  // bytes that the flushes of the active half take in the tail
 	number    uint64 // of the last flush that was acknowledged
 	suspect   bool   // a flush failed: the next one is read back before it counts
 	started   bool   // state.db says that this run is under way
