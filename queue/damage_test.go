@@ -41,7 +41,9 @@ func fillSegments(t *testing.T, dir string) Options {
 }
 
 // recordText is what no codec makes smaller, so that a block takes its pages.
-func recordText(i int) []byte { return append(fmt.Appendf(nil, "record %d ", i), noise(uint64(i), 180)...) }
+func recordText(i int) []byte {
+	return append(fmt.Appendf(nil, "record %d ", i), noise(uint64(i), 180)...)
+}
 
 func noise(seed uint64, n int) []byte {
 	out := make([]byte, n)
