@@ -269,6 +269,7 @@ func (c *mqttConn) listen() {
 	for {
 		select {
 		case now := <-tick.C:
+			c.wire.rest()
 			n, err := c.wire.Unsent()
 			if err == nil && n < last {
 				fell = now

@@ -16,6 +16,7 @@ import (
 const (
 	wirePending  = 4 << 20     // bytes that may wait to be written; the window holds far less
 	wirePiece    = 16 << 10    // bytes written at once
+	wireRest     = 16 << 10    // bytes of a buffer that is kept while nothing is written
 	wireFarewell = time.Second // for what is left when it is closed
 )
 
@@ -31,7 +32,8 @@ type wire struct {
 	more    *sync.Cond
 	buf     []byte // to be written
 	spare   []byte
-	writing int // bytes taken out of buf that the kernel has not taken yet
+	used    bool // something was written since rest
+	writing int  // bytes taken out of buf that the kernel has not taken yet
 	closing bool
 	err     error
 	done    chan struct{} // closed when flush has ended
@@ -88,6 +90,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	case len(w.buf)+w.writing+len(p) > wirePending:
 		return 0, fmt.Errorf("write to broker: %d bytes wait already", len(w.buf)+w.writing)
 	}
+	w.used = true
 	w.buf = append(w.buf, p...)
 	w.more.Signal()
 	return len(p), nil
@@ -114,12 +117,26 @@ func (w *wire) flush() {
 		if err != nil {
 			w.err = err
 		}
-		if cap(out) <= 256<<10 {
-			w.spare = out[:0]
-		}
-		w.writing = 0
+		w.spare, w.writing = out[:0], 0
 		w.mu.Unlock()
 	}
+}
+
+// rest gives large buffers back, where nothing was written since the last call:
+// under load they come again at once, and to grow them anew each time would cost
+// as much as the packets.
+func (w *wire) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.used {
+		if cap(w.buf) > wireRest && len(w.buf) == 0 {
+			w.buf = nil
+		}
+		if cap(w.spare) > wireRest {
+			w.spare = nil
+		}
+	}
+	w.used = false
 }
 
 func (w *wire) put(out []byte) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -130,4 +131,35 @@ func TestWireTellsReadersOfAFailedWrite(t *testing.T) {
 		t.Errorf("read says %v, want %v", err, errHalfDead)
 	}
 	<-w.done
+}
+
+// Large buffers live as long as packets come, and no longer.
+func TestWireGivesLargeBuffersBack(t *testing.T) {
+	here, there := pair(t)
+	w := newWire(here)
+	defer func() { w.abort(); <-w.done }()
+	const size = 300 << 10
+	if _, err := w.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, there, size); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return cap(w.buf) + cap(w.spare)
+	}
+	for end := time.Now().Add(10 * time.Second); kept() < size; { // flush puts it back
+		if time.Now().After(end) {
+			t.Fatal("the buffer was not kept")
+		}
+		runtime.Gosched()
+	}
+	if w.rest(); kept() < size {
+		t.Error("it was given back while it was used")
+	}
+	if w.rest(); kept() > 2*wireRest {
+		t.Errorf("%d bytes are kept at rest", kept())
+	}
 }
