@@ -2,27 +2,36 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"time"
 )
+
+// whole is a block that was found in a damaged file. It is decoded when it is
+// written again: what is compressed can be hundreds of times as large.
+type whole struct {
+	first uint64
+	count int
+	value []byte
+}
 
 // salvageFile finds every whole block in the bytes of a damaged file, wherever
 // it lies: a block carries its own magic, length and checksum. Of a block that
 // was written again as it filled, the fullest counts.
-func salvageFile(path string, pk packer) ([]*block, error) {
+func salvageFile(path string, pk packer) ([]whole, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", filepath.Base(path), err)
 	}
 	defer f.Close()
 	raw := readWhatCan(f)
-	found := map[uint64]*block{}
+	found := map[uint64]whole{}
 	for at := 0; ; {
 		i := bytes.Index(raw[at:], []byte(blockMagic))
 		if i < 0 {
@@ -34,19 +43,15 @@ func salvageFile(path string, pk packer) ([]*block, error) {
 			at++
 			continue
 		}
-		if blk, err := parseBlockValue(raw[at:at+length], pk); err == nil {
-			if old := found[blk.first()]; old == nil || len(old.records) < len(blk.records) {
-				found[blk.first()] = blk
+		value := raw[at : at+length : at+length]
+		if blk, err := parseBlockValue(value, pk); err == nil {
+			if first := blk.first(); found[first].count < len(blk.records) {
+				found[first] = whole{first, len(blk.records), value}
 			}
 		}
 		at += length
 	}
-	out := make([]*block, 0, len(found))
-	for _, blk := range found {
-		out = append(out, blk)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].first() < out[j].first() })
-	return out, nil
+	return slices.SortedFunc(maps.Values(found), func(a, b whole) int { return cmp.Compare(a.first, b.first) }), nil
 }
 
 // readWhatCan reads a file that may have bad sectors: they read as zeros. A
@@ -79,34 +84,18 @@ func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Opti
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, err
 	}
-	var records []stored
-	var epochs []uint32
-	var kept []Range
-	last := from - 1
-	for _, blk := range blocks {
-		for _, r := range blk.records {
-			if r.seq > last && r.seq <= to {
-				records, epochs = append(records, r), append(epochs, blk.epoch)
-				if k := len(kept); k > 0 && kept[k-1].To+1 == r.seq {
-					kept[k-1].To = r.seq
-				} else {
-					kept = append(kept, Range{r.seq, r.seq})
-				}
-				last = r.seq
-			}
-		}
-	}
-	if len(records) == 0 {
-		return sum{}, nil, setAside(seg.path, ring, aside, false)
-	}
-	fresh := &segment{path: seg.path + ".new", first: records[0].seq}
+	fresh := &segment{path: seg.path + ".new"}
 	defer fresh.idle()
 	if err := os.Remove(fresh.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
 	}
 	f := filler{dropped: func(seg *segment) { _ = seg.remove() }, dir: filepath.Dir(fresh.path), ring: ring, packer: pk, events: 1 << 30, bytes: 1 << 40, mapped: opt.SegmentBytes, fault: opt.Fault}
-	if _, err := f.putInto(fresh, epochs, records); err != nil {
+	kept, err := f.putAgain(fresh, blocks, from, to)
+	if err != nil {
 		return sum{}, nil, err
+	}
+	if len(kept) == 0 {
+		return sum{}, nil, setAside(seg.path, ring, aside, false)
 	}
 	if err := setAside(seg.path, ring, aside, true); err != nil {
 		return sum{}, nil, err
@@ -115,6 +104,49 @@ func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Opti
 		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
 	}
 	return fresh.sum, kept, syncFolder(filepath.Dir(seg.path))
+}
+
+// salvageBytes is how much of a salvaged segment is written in one transaction, and
+// so in memory at once.
+const salvageBytes = 2 << 20
+
+// putAgain writes the records of blocks with the seqs from..to into a new segment,
+// and gives their ranges.
+func (f *filler) putAgain(fresh *segment, blocks []whole, from, to uint64) (kept []Range, err error) {
+	var records []stored
+	var epochs []uint32
+	last, held := from-1, 0
+	for i, w := range blocks {
+		blk, err := parseBlockValue(w.value, f.packer)
+		if err != nil {
+			return nil, fmt.Errorf("salvage %s: %w", filepath.Base(fresh.path), err)
+		}
+		for _, r := range blk.records {
+			if r.seq <= last || r.seq > to {
+				continue
+			}
+			records, epochs = append(records, r), append(epochs, blk.epoch)
+			if k := len(kept); k > 0 && kept[k-1].To+1 == r.seq {
+				kept[k-1].To = r.seq
+			} else {
+				kept = append(kept, Range{r.seq, r.seq})
+			}
+			last = r.seq
+			held += len(r.data)
+		}
+		if len(records) == 0 || held < salvageBytes && i+1 < len(blocks) {
+			continue
+		}
+		if fresh.first == 0 {
+			fresh.first = kept[0].From
+		}
+		if _, err := f.putInto(fresh, epochs, records); err != nil {
+			return nil, err
+		}
+		clear(records)
+		records, epochs, held = records[:0], epochs[:0], 0
+	}
+	return kept, nil
 }
 
 // keepAside is how many damaged files are kept for who wants to look.
@@ -225,12 +257,15 @@ func (s *Store) salvageMissing(r *ring, seg *segment, seq uint64) (begun bool) {
 }
 
 // salvageSegment rebuilds one segment and puts it in its place, once nobody has
-// it open. Where the disk takes no writes it tries again every 5 s until it does.
+// it open, one after the other: each takes a segment's size in RAM. Where the disk
+// takes no writes it tries again every 5 s until it does.
 func (s *Store) salvageSegment(r *ring, seg *segment, to, upTo uint64) {
 	defer s.wg.Done()
 	for wait := time.Millisecond; ; {
 		if seg.unused() {
+			s.oneSalvage.Lock()
 			sum, kept, err := rebuild(seg, r.name, seg.first, upTo, s.aside(), &s.opt, s.packer)
+			s.oneSalvage.Unlock()
 			if err == nil {
 				s.endSalvage(r, seg, sum, kept, to)
 				return

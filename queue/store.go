@@ -60,6 +60,8 @@ type Store struct {
 	asked  chan chan error
 	stop   chan struct{}
 	wg     sync.WaitGroup // the mover and the salvages
+
+	oneSalvage sync.Mutex // held while a segment is rebuilt; comes before all others
 }
 
 // sealed is a journal half on its way to the segments.

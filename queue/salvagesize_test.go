@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// TestSalvageIsBounded: a damaged segment that is small on the disk is salvaged in
+// little memory, however well its records were compressed, and all of them are there.
+func TestSalvageIsBounded(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	opt.SegmentEvents, opt.SegmentBytes, opt.JournalBytes = 1<<16, 16<<20, 8<<20
+	s := open(t, opt)
+	record := bytes.Repeat([]byte("21.5 C in the kitchen, "), 4000) // 92 kB, which compress well
+	const records = 900
+	for i := 0; i < records; i += 30 {
+		var b Batch
+		for k := range 30 {
+			b.Entries = append(b.Entries, Entry{Ring: "texts", Stamp: Stamp{1, 1}, Data: fmt.Appendf(nil, "%d %s", i+k, record)})
+		}
+		if _, err := s.Append(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(opt.Dir, "rings", "texts", "*.seg"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	raw, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(raw[:2*blockSize]) // both meta pages
+	if err := os.WriteFile(files[0], raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	press, err := newPress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer press.close()
+	before := heapInUse()
+	blocks, err := salvageFile(files[0], packer{nil, press})
+	if err != nil || len(blocks) != records {
+		t.Fatalf("%d blocks, %v", len(blocks), err)
+	}
+	if took := heapInUse() - before; took > 16<<20 {
+		t.Errorf("a file of %d kB takes %d MB to salvage", len(raw)>>10, took>>20)
+	}
+	runtime.KeepAlive(blocks)
+
+	s = open(t, opt)
+	n := 0
+	for after, end := uint64(0), false; !end; {
+		page, err := s.Read("texts", after, Max{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			if it.Hole != nil || !bytes.Equal(it.Data, fmt.Appendf(nil, "%d %s", n, record)) {
+				t.Fatalf("record %d is other than it was", n)
+			}
+			n++
+		}
+		after, end = page.Next, page.End
+	}
+	if n != records {
+		t.Fatalf("%d records of %d", n, records)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
