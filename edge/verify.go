@@ -12,7 +12,7 @@ import (
 	"fieldpost/queue"
 )
 
-// reportRanges is how many missing ranges a report names.
+// reportRanges is how many missing ranges, and ids in conflict, a report names.
 const reportRanges = 100
 
 // Verifier proves what a receiver has: of each agent, epoch and ring, events and
@@ -46,6 +46,7 @@ type ringBook struct {
 	first, last           uint64 // as ledgers told
 	told                  bool
 	duplicates, conflicts uint64
+	conflicting           []string // the first ids of them
 }
 
 // NewVerifier makes an empty one, for the rings that the receiver was sent. With
@@ -152,12 +153,18 @@ func (b *epochBook) receive(e *Event, r *ringBook, h uint64) {
 	case *old == h:
 		r.duplicates++
 	case *old != 0:
-		r.conflicts++ // one id with two contents
+		r.conflict(e) // one id with two contents
 	default:
 		*old = h
 		if r.received.add(e.Seq, e.Seq) {
-			r.conflicts++ // one seq with two ids
+			r.conflict(e) // one seq with two ids
 		}
+	}
+}
+
+func (r *ringBook) conflict(e *Event) {
+	if r.conflicts++; len(r.conflicting) < reportRanges {
+		r.conflicting = append(r.conflicting, e.ID())
 	}
 }
 
@@ -269,6 +276,7 @@ type RingReport struct {
 	Ranges     []queue.Range `json:"ranges,omitempty"`     // the first 100 that are missing
 	Duplicates uint64        `json:"duplicates,omitempty"` // received again, the same
 	Conflicts  uint64        `json:"conflicts,omitempty"`  // one id with two contents, or one seq with two ids
+	IDs        []string      `json:"ids,omitempty"`        // the first 100 ids in conflict
 	Ledger     bool          `json:"ledger"`               // a ledger told of it
 	Closed     bool          `json:"closed"`               // told by a ledger, nothing missing, no conflict
 }
@@ -325,7 +333,7 @@ func (r *ringBook) report(closed bool) RingReport {
 	}
 	rep := RingReport{
 		First: first, Last: last, Received: r.received.count(), Gaps: r.gaps.without(r.received),
-		Duplicates: r.duplicates, Conflicts: r.conflicts, Ledger: r.told,
+		Duplicates: r.duplicates, Conflicts: r.conflicts, IDs: slices.Clone(r.conflicting), Ledger: r.told,
 	}
 	rep.Missing, rep.Ranges = missing(first, last, r.received, r.gaps, reportRanges)
 	rep.Closed = r.told && rep.Missing == 0 && r.conflicts == 0

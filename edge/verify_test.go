@@ -100,8 +100,16 @@ func TestVerifyConflicts(t *testing.T) {
 		e := verifyEvent(1)
 		c.change(&e)
 		add(t, v, verifyEvent(1), e)
-		if r := v.Report(); r.Duplicates != c.duplicates || r.Conflicts != c.conflict {
+		r := v.Report()
+		if r.Duplicates != c.duplicates || r.Conflicts != c.conflict {
 			t.Errorf("%s: %d duplicates, %d conflicts", name, r.Duplicates, r.Conflicts)
+		}
+		var ids []string
+		for _, ring := range r.Rings {
+			ids = append(ids, ring.IDs...)
+		}
+		if len(ids) != int(c.conflict) || len(ids) > 0 && ids[0] != e.ID() {
+			t.Errorf("%s: conflicts in %q", name, ids)
 		}
 	}
 }

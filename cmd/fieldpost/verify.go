@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,22 +15,23 @@ import (
 	"fieldpost/queue"
 )
 
-// maxVerifyLine bounds a line: it may hold an array of many events.
-const maxVerifyLine = 64 << 20
-
 func verifyVerb(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "Proves that events a receiver kept are whole",
 		Long: `Reads events, one or a JSON array a line, out of files (- is the standard input)
-and shows for each ring what is received, told by gaps, and missing. A ring is
-closed when a ledger told its end and nothing is missing. Exit code 1 where
-something is missing, contradicts itself, or is not closed.`,
+and shows for each agent, epoch and ring what is received, told by gaps, and
+missing. A ring is closed when a ledger told its end, nothing is missing, and no
+id has two contents. The files count as one: they may overlap, be in any order,
+hold several agents, and be packed with gzip or zstd. A line that a crash cut off
+counts for nothing; what it held must stand elsewhere. Exit code 1 where something
+is missing, contradicts itself, or is not closed.`,
 		Args: takes(1, -1, "files with events"),
 	}
 	out := outputFlag(cmd)
+	rings := cmd.Flags().StringSlice("ring", nil, "prove this `RING` alone, as the receiver was sent no others; may be given again")
 	cmd.RunE = func(_ *cobra.Command, files []string) error {
-		v := edge.NewVerifier()
+		v := edge.NewVerifier(*rings...)
 		bad := &badLines{w: a.Err}
 		for _, name := range files {
 			if err := a.verifyFile(v, name, bad); err != nil {
@@ -37,22 +41,6 @@ something is missing, contradicts itself, or is not closed.`,
 		return a.printVerify(v.Report(), bad.count, *out)
 	}
 	return cmd
-}
-
-// badLines tells of lines that can't be read, the first few one by one. A power
-// cut leaves one at the end of a file: it is no reason to prove nothing.
-type badLines struct {
-	w     io.Writer
-	count int
-}
-
-// maxBadLines is how many of them are told one by one.
-const maxBadLines = 20
-
-func (b *badLines) add(name string, line int, err error) {
-	if b.count++; b.count <= maxBadLines {
-		fmt.Fprintf(b.w, "fieldpost: %s:%d: %s\n", name, line, oneLine(err.Error()))
-	}
 }
 
 func (a *app) verifyFile(v *edge.Verifier, name string, bad *badLines) error {
@@ -69,17 +57,30 @@ func (a *app) verifyFile(v *edge.Verifier, name string, bad *badLines) error {
 
 // verifyLines hands lines to the verifier.
 func verifyLines(v *edge.Verifier, r io.Reader, name string, bad *badLines) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 1<<20), maxVerifyLine)
-	n := 0
-	for lines.Scan() {
-		n++
-		if err := v.Add(lines.Bytes()); err != nil {
-			bad.add(name, n, err)
+	plain, done, err := unpacked(bufio.NewReaderSize(r, 64<<10))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	defer done()
+	lines := keptLines{r: bufio.NewReaderSize(plain, 1<<20)}
+	for lines.next() {
+		err := v.Add(lines.line)
+		if err == nil {
+			continue
+		}
+		if rest := glued(lines.line); rest != nil && v.Add(rest) == nil {
+			bad.note(name, lines.number, "a line that was cut off stands before an event: it counts for nothing")
+		} else if lines.torn && !json.Valid(bytes.TrimSpace(lines.line)) {
+			bad.note(name, lines.number, "the last line is cut off: it counts for nothing")
+		} else {
+			bad.add(name, lines.number, err)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s:%d: %w", name, n+1, err)
+	if lines.err != nil {
+		return fmt.Errorf("%s:%d: %w", name, lines.number+1, lines.err)
+	}
+	if lines.cut != nil {
+		bad.note(name, lines.number, fmt.Sprintf("the file ends here: %v", lines.cut))
 	}
 	return nil
 }
@@ -114,8 +115,15 @@ func (a *app) printVerifyTable(rep edge.VerifyReport) error {
 		return err
 	}
 	for _, r := range rep.Rings {
+		of := printable(r.Agent) + " " + printable(r.Epoch) + " " + printable(r.Ring)
 		if r.Missing > 0 {
-			fmt.Fprintf(a.Out, "missing of %s %s %s: %s\n", printable(r.Agent), printable(r.Epoch), printable(r.Ring), spans(r.Ranges))
+			fmt.Fprintf(a.Out, "missing of %s: %s\n", of, spans(r.Ranges))
+		}
+		if r.Conflicts > 0 {
+			fmt.Fprintf(a.Out, "two contents, or two ids for one number, of %s: %s\n", of, printable(strings.Join(r.IDs[:min(len(r.IDs), 20)], " ")))
+		}
+		if !r.Ledger {
+			fmt.Fprintf(a.Out, "no ledger tells the end of %s\n", of)
 		}
 	}
 	verdict := "closed: every event is there or told by a gap"
