@@ -255,3 +255,27 @@ func TestInspect(t *testing.T) {
 		t.Fatal("no wrong child was found")
 	}
 }
+
+// A salvage takes blocks wherever they lie. What clients store is JSON text, and
+// the head of a block has a control character that no JSON has: the image of a
+// block in a record can't be taken for one.
+func TestNoTextHoldsABlock(t *testing.T) {
+	press, err := newPress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blk := &block{epoch: 0x20202020, records: []stored{{n: 0x2020202020202020, seq: 0x2020202020202020, data: []byte("{}"), crc: checksum([]byte("{}"))}}}
+	value, _ := appendBlock(nil, nil, blk, packer{nil, press})
+	if length, ok := blockFrame(value); !ok || length != len(value) {
+		t.Fatal("not a block")
+	}
+	if c := value[8]; c >= ' ' || c == '\t' || c == '\n' || c == '\r' {
+		t.Fatalf("a text may hold the head of a block: its version is %d", c)
+	}
+	forged := append([]byte(nil), value...)
+	forged[8] = ' ' // the nearest that a text can come
+	binary.LittleEndian.PutUint32(forged[4:], checksum(forged[8:]))
+	if _, err := parseBlockValue(forged, packer{nil, press}); err == nil {
+		t.Fatal("a block of a text's version was taken")
+	}
+}
