@@ -168,7 +168,9 @@ func (d *BlockDisk) release() error {
 		}
 		errs = append(errs, err)
 	}
+	if err := errors.Join(errs...); err != nil {
+		return err // it may still be told things, and counts them
+	}
 	d.image.count.close()
-	errs = append(errs, os.Remove(d.image.count.path))
-	return errors.Join(errs...)
+	return os.Remove(d.image.count.path)
 }

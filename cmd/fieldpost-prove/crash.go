@@ -39,7 +39,7 @@ type crash struct {
 const (
 	crashMegabytes = 40
 	crashLives     = 4
-	crashPosts     = 70
+	lifePosts      = 70
 )
 
 // runCrash replays so many states; one in twenty is opened by the real binary.
@@ -124,7 +124,7 @@ func (c *crash) record(ctx context.Context, round uint64, salvage bool) (*record
 	}
 	rec := &recording{seed: c.seed<<16 | round}
 	rng := rand.New(rand.NewPCG(rec.seed, 0xc1))
-	life := crashLife{mount: disk.Path, trace: filepath.Join(dir, "trace"), count: disk.CountFile(), seed: rec.seed, boot: "boot-0", posts: crashPosts}
+	life := crashLife{mount: disk.Path, trace: filepath.Join(dir, "trace"), count: disk.CountFile(), seed: rec.seed, boot: "boot-0", posts: lifePosts}
 	if salvage {
 		first := life
 		first.posts *= 2
@@ -148,12 +148,12 @@ func (c *crash) record(ctx context.Context, round uint64, salvage bool) (*record
 // some begin in another boot.
 func (c *crash) lives(ctx context.Context, life crashLife, rng *rand.Rand, salvage bool, before func()) error {
 	for k := uint64(1); k <= crashLives; k++ {
-		life.life, life.salvage, life.posts = k, salvage, crashPosts
+		life.life, life.salvage, life.posts = k, salvage, lifePosts
 		if rng.IntN(3) == 0 {
 			life.boot = fmt.Sprint("boot-", k)
 		}
 		if life.kill = 0; rng.IntN(3) > 0 {
-			life.kill = 1 + rng.IntN(4*crashPosts)
+			life.kill = 1 + rng.IntN(4*lifePosts)
 		}
 		before()
 		if err := c.live(ctx, life); err != nil {

@@ -172,6 +172,8 @@ func TestCheckStoreFindsAnInventedLoss(t *testing.T) {
 func TestHolesMustHaveAReason(t *testing.T) {
 	must := newCrashMust()
 	must.damage[edge.RingEvents] = []queue.Range{{From: 5, To: 9}}
+	must.thin = []queue.Range{{From: 1, To: 8}}
+	rows := queue.Rows{Ring: crashRows(), From: 3, To: 4}
 	for _, c := range []struct {
 		ring     string
 		from, to uint64
@@ -186,10 +188,17 @@ func TestHolesMustHaveAReason(t *testing.T) {
 		{edge.RingEvents, 5, 8, queue.Damage, true},
 		{edge.RingEvents, 8, 10, queue.Damage, false},
 		{edge.RingSamples, 1, 2, queue.Headroom, false},
+		{edge.RingSamples, 1, 8, queue.Thinned, true},
+		{edge.RingSamples, 1, 9, queue.Thinned, false}, // only 8 were
+		{edge.RingEvents, 1, 8, queue.Thinned, false},  // it does not thin
 	} {
-		log := ringRead{ring: c.ring, next: 100, first: 75}
-		if got := log.legitimate(queue.Hole{From: c.from, To: c.to, Cause: c.cause}, must); got != c.want {
+		log := ringRead{ring: c.ring, next: 100, first: 75, rows: map[uint64]crashID{3: {}, 4: {}}}
+		hole := queue.Hole{From: c.from, To: c.to, Cause: c.cause, Rows: rows}
+		if got := log.legitimate(hole, must); got != c.want {
 			t.Errorf("hole %d..%d of %s, %s: %v", c.from, c.to, c.ring, c.cause, got)
+		}
+		if delete(log.rows, 4); c.cause == queue.Thinned && log.legitimate(hole, must) {
+			t.Error("a hole of which a row is not there may be")
 		}
 	}
 }

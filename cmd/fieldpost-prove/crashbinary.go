@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"fieldpost/edge"
+	"fieldpost/queue"
 )
 
 // crashAgent is the real binary on the mounts of one image.
@@ -44,9 +46,14 @@ func (a *crashAgent) check(ctx context.Context, must *crashMust) (*crashVerdict,
 	} else {
 		must.add(crashNote{What: noteTry, IDs: []crashID{id}})
 		v.broken = append(v.broken, must.add(crashNote{What: noteAck, IDs: []crashID{got}})...)
-		for _, ring := range crashRings() {
-			if err := a.readRing(ctx, v, ring, must); err != nil {
+		var rows map[uint64]crashID
+		for _, ring := range slices.Backward(crashRings()) {
+			log := &ringRead{ring: ring, seqs: map[uint64]crashID{}, rows: rows}
+			if err := a.readRing(ctx, v, log, must); err != nil {
 				v.failed("read ring %s: %v", ring, err)
+			}
+			if ring == crashRows() {
+				rows = log.seqs
 			}
 		}
 	}
@@ -91,8 +98,8 @@ func storedID(got []numbered) (crashID, error) {
 }
 
 // readRing reads a ring over HTTP and compares.
-func (a *crashAgent) readRing(ctx context.Context, v *crashVerdict, ring string, must *crashMust) error {
-	log := ringRead{ring: ring, seqs: map[uint64]crashID{}}
+func (a *crashAgent) readRing(ctx context.Context, v *crashVerdict, log *ringRead, must *crashMust) error {
+	ring := log.ring
 	for after := uint64(0); ; {
 		var page struct{ Events []edge.Event }
 		if err := a.get(ctx, fmt.Sprintf("/v1/events?ring=%s&after=%d&limit=1000", url.QueryEscape(ring), after), &page); err != nil {
@@ -105,7 +112,8 @@ func (a *crashAgent) readRing(ctx context.Context, v *crashVerdict, ring string,
 			id := crashID{Ring: ring, Epoch: ev.Epoch, N: ev.N, Seq: ev.Seq}
 			switch {
 			case ev.Hole != nil:
-				log.hole(v, ev.Hole.From, ev.Hole.To, ev.Hole.Cause)
+				rows := queue.Rows{Ring: ev.Hole.Thinned.Ring, From: ev.Hole.Thinned.From, To: ev.Hole.Thinned.To}
+				log.hole(v, queue.Hole{From: ev.Hole.From, To: ev.Hole.To, Cause: queue.Cause(ev.Hole.Cause), Rows: rows})
 			case strings.HasPrefix(ev.Name, "prove/"):
 				var ok bool
 				id.C, ok = crashSame(ring, ev)

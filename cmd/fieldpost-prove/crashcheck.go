@@ -66,7 +66,7 @@ func checkStore(ctx context.Context, opt queue.Options, must *crashMust, restart
 // post stores an event in each ring: the store must take them at once.
 func (v *crashVerdict) post(ctx context.Context, s *crashStore, must *crashMust, c uint64) {
 	var ids []crashID
-	for i, ring := range crashRings() {
+	for i, ring := range crashPosts() {
 		ids = append(ids, crashID{Ring: ring, C: c + uint64(i)})
 	}
 	must.add(crashNote{What: noteTry, IDs: ids})
@@ -104,8 +104,12 @@ func (v *crashVerdict) repost(ctx context.Context, s *crashStore, must *crashMus
 
 // read reads every ring and compares.
 func (v *crashVerdict) read(s *crashStore, must *crashMust) {
-	for _, ring := range crashRings() {
-		log := ringRead{ring: ring, seqs: map[uint64]crashID{}}
+	var rows map[uint64]crashID // read first: the holes of samples name them
+	for _, ring := range slices.Backward(crashRings()) {
+		log := &ringRead{ring: ring, seqs: map[uint64]crashID{}, rows: rows}
+		if ring == crashRows() {
+			rows = log.seqs
+		}
 		for after, end := uint64(0), false; !end; {
 			page, err := s.Read(ring, after, queue.Max{})
 			if err != nil {
@@ -114,7 +118,7 @@ func (v *crashVerdict) read(s *crashStore, must *crashMust) {
 			}
 			for _, it := range page.Items {
 				if it.Hole != nil {
-					log.hole(v, it.Hole.From, it.Hole.To, string(it.Hole.Cause))
+					log.hole(v, *it.Hole)
 					continue
 				}
 				c, ok := crashContent(ring, it.Data)
@@ -180,15 +184,17 @@ type ringRead struct {
 	first uint64 // the first record; 0 where there is none
 	seqs  map[uint64]crashID
 	holes []queue.Hole
-	bad   []crashID // records whose content is nobody's
+	bad   []crashID          // records whose content is nobody's
+	rows  map[uint64]crashID // of the ring that it thins into
 }
 
-func (l *ringRead) hole(v *crashVerdict, from, to uint64, cause string) {
-	if from != l.next+1 || to < from {
-		v.failed("ring %s: a hole %d..%d stands after %d", l.ring, from, to, l.next)
+// hole takes a hole.
+func (l *ringRead) hole(v *crashVerdict, h queue.Hole) {
+	if h.From != l.next+1 || h.To < h.From {
+		v.failed("ring %s: a hole %d..%d stands after %d", l.ring, h.From, h.To, l.next)
 	}
-	l.next = max(l.next, to)
-	l.holes = append(l.holes, queue.Hole{From: from, To: to, Cause: queue.Cause(cause)})
+	l.next = max(l.next, h.To)
+	l.holes = append(l.holes, h)
 }
 
 // record takes an event of the workload, whose content is right where ok.
@@ -227,6 +233,13 @@ func (l *ringRead) compare(v *crashVerdict, must *crashMust) {
 	}
 	for _, id := range l.seqs {
 		v.broken = append(v.broken, must.number(id)...)
+	}
+	if l.ring == edge.RingSamples {
+		for seq, id := range l.seqs {
+			if spanHolds(must.thinned, queue.Range{From: seq, To: seq}) {
+				v.failed("ring %s: %v is back, which was thinned", l.ring, id)
+			}
+		}
 	}
 	told := must.told[l.ring]
 	seqs := make([]uint64, 0, len(told))
@@ -273,6 +286,13 @@ func (l *ringRead) legitimate(h queue.Hole, must *crashMust) bool {
 	case queue.Evicted:
 		return l.ring == edge.RingAlarms && h.To+crashKeep <= l.next ||
 			l.ring == edge.RingSamples && h.To < l.first // by whole segments, of which the newest stays
+	case queue.Thinned:
+		for seq := h.Rows.From; seq <= h.Rows.To; seq++ { // it is durable with its rows, or not at all
+			if _, ok := l.rows[seq]; !ok {
+				return false
+			}
+		}
+		return l.ring == edge.RingSamples && h.Rows.Ring == crashRows() && h.Rows.From > 0 && spanHolds(must.thin, queue.Range{From: h.From, To: h.To})
 	}
 	return false
 }

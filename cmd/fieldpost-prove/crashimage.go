@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 )
 
 // crashImage brings a disk image on tmpfs from one crash state to the next and
-// mounts it. Its loop device stays; only what differs is copied.
+// mounts it. Only what differs is copied. The loop device is a new one each time:
+// what the kernel holds of a device goes with its last user, who need not be the
+// mount.
 type crashImage struct {
 	Path string // where it is mounted
 
@@ -22,8 +25,9 @@ type crashImage struct {
 	flushed int
 
 	dir    string
-	mapped []byte // the image file
-	device string
+	image  *os.File
+	mapped []byte // the same
+	device string // while it is mounted
 }
 
 // newCrashImage makes the image in dir, which must be on tmpfs.
@@ -32,24 +36,24 @@ func newCrashImage(dir string, base []byte, log []blockOp) (*crashImage, error) 
 	if err := os.MkdirAll(m.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make mount point: %w", err)
 	}
-	f, err := os.Create(m.file())
-	if err != nil {
-		return nil, fmt.Errorf("make image: %w", err)
-	}
-	defer f.Close()
-	if err := f.Truncate(int64(len(base))); err != nil {
-		return nil, fmt.Errorf("make image: %w", err)
-	}
-	if m.mapped, err = syscall.Mmap(int(f.Fd()), 0, len(base), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED); err != nil {
-		return nil, fmt.Errorf("map image: %w", err)
-	}
-	if m.device, err = attachLoop(m.file()); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	return m, nil
+	return m, m.create()
 }
 
-func (m *crashImage) file() string { return filepath.Join(m.dir, "disk.img") }
+// create makes the image file.
+func (m *crashImage) create() error {
+	f, err := os.CreateTemp(m.dir, "disk-")
+	if err != nil {
+		return fmt.Errorf("make image: %w", err)
+	}
+	m.image = f
+	if err := f.Truncate(int64(len(m.disk))); err != nil {
+		return errors.Join(fmt.Errorf("make image: %w", err), m.Close())
+	}
+	if m.mapped, err = syscall.Mmap(int(f.Fd()), 0, len(m.disk), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED); err != nil {
+		return errors.Join(fmt.Errorf("map image: %w", err), m.Close())
+	}
+	return nil
+}
 
 // set makes the image that of a state, whose flushed is no less than the last
 // one's. It must not be mounted.
@@ -76,10 +80,44 @@ func (m *crashImage) set(s crashState) {
 
 // mount mounts the image; the kernel replays the journal of the file system.
 func (m *crashImage) mount() error {
+	device, err := m.attach()
+	if err != nil {
+		return err
+	}
+	defer device.Close() // the mount has it too, and it goes with that
+	m.device = device.Name()
 	if err := unix.Mount(m.device, m.Path, "ext4", unix.MS_NOATIME, ""); err != nil {
 		return fmt.Errorf("mount crash state: %w", err)
 	}
 	return nil
+}
+
+// attach puts a free loop device on the image, which is free again with its last
+// user. Others look for free ones too: it tries until it has one.
+func (m *crashImage) attach() (*os.File, error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("attach loop device: %w", err)
+	}
+	defer control.Close()
+	for try := 0; ; try++ {
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, fmt.Errorf("attach loop device: %w", err)
+		}
+		device, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err == nil {
+			config := unix.LoopConfig{Fd: uint32(m.image.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+			if err = unix.IoctlLoopConfigure(int(device.Fd()), &config); err == nil {
+				return device, nil
+			}
+			device.Close()
+		}
+		if !errors.Is(err, unix.EBUSY) || try == 1000 {
+			return nil, fmt.Errorf("attach loop device: %w", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // unmount waits a little for who still holds the mount: a program that was just
@@ -93,7 +131,12 @@ func (m *crashImage) unmount() error {
 	if err != nil {
 		return fmt.Errorf("unmount crash state: %w", err)
 	}
-	return nil
+	backing := filepath.Join("/sys/block", filepath.Base(m.device), "loop/backing_file")
+	if b, err := os.ReadFile(backing); err != nil || strings.TrimSpace(string(b)) != m.image.Name() {
+		return nil
+	}
+	// Somebody still uses it, a mount namespace perhaps: it may write to that image.
+	return errors.Join(m.Close(), m.create())
 }
 
 // keep copies the image to a file, for who wants to look at it.
@@ -107,10 +150,10 @@ func (m *crashImage) keep(path string) error {
 // Close takes it apart.
 func (m *crashImage) Close() error {
 	var errs []error
-	if m.device != "" {
-		_, err := output("losetup", "--detach", m.device)
-		errs = append(errs, err)
+	if m.mapped != nil {
+		errs = append(errs, syscall.Munmap(m.mapped))
+		m.mapped = nil
 	}
-	errs = append(errs, syscall.Munmap(m.mapped), os.Remove(m.file()))
+	errs = append(errs, m.image.Close(), os.Remove(m.image.Name()))
 	return errors.Join(errs...)
 }

@@ -26,6 +26,8 @@ type crashMust struct {
 	mailTried []uint64
 
 	may, must map[string][]queue.Range // of the cursor
+
+	thin, thinned []queue.Range // of the samples: tried, and acknowledged
 }
 
 type epochN struct {
@@ -92,6 +94,10 @@ func (m *crashMust) add(n crashNote) (broken []string) {
 		for ring, rs := range n.Kept {
 			m.must[ring] = rs
 		}
+	case noteThin:
+		m.thin = spanUnion(m.thin, n.Range)
+	case noteThinned:
+		m.thinned = spanUnion(m.thinned, n.Range)
 	case noteDamage:
 		m.damage[n.Ring] = spanUnion(m.damage[n.Ring], n.Range)
 	}
@@ -133,7 +139,7 @@ func (m *crashMust) number(id crashID) (broken []string) {
 func (m *crashMust) forget(notes []crashNote) (broken []string) {
 	for _, n := range notes {
 		switch n.What {
-		case noteTry, noteMail, noteCursor:
+		case noteTry, noteMail, noteCursor, noteThin:
 			m.add(n)
 		case noteAck, noteSaw:
 			for _, id := range n.IDs {

@@ -72,6 +72,10 @@ func crashSpansOf(notes []crashNote) []crashSpan {
 			begin(duringMove, n.At)
 		case noteMoved:
 			end(duringMove, n.At)
+		case noteThin:
+			begin(duringThin, n.At)
+		case noteThinned:
+			end(duringThin, n.At)
 		case noteSalvage:
 			begin(duringSalvage, n.At)
 		case noteHealed:
@@ -94,21 +98,11 @@ func crashSpansOf(notes []crashNote) []crashSpan {
 			case "state commit":
 				end(duringRoll, n.At)
 				end(duringMove, n.At)
-			case stepThin:
-				begin(duringThin, n.At)
-			case stepThinned:
-				end(duringThin, n.At)
 			}
 		}
 	}
 	return out
 }
-
-// The steps that frame a thinning.
-const (
-	stepThin    = "thin"
-	stepThinned = "thinned"
-)
 
 // crashPlan gives the states of a log, the earliest first: every prefix, and for
 // most writes a reordering, a tear or a lie. Where that is more than most, it is

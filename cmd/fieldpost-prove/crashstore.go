@@ -24,7 +24,16 @@ const (
 	crashMailbox = "panel"
 )
 
-func crashRings() []string { return []string{edge.RingAlarms, edge.RingEvents, edge.RingSamples} }
+// crashPosts are the rings that are posted to, and crashRings all: samples thins
+// into one of rows.
+func crashPosts() []string { return []string{edge.RingAlarms, edge.RingEvents, edge.RingSamples} }
+
+func crashRings() []string { return append(crashPosts(), crashRows()) }
+
+func crashRows() string {
+	rows, _ := edge.ThinRings(edge.RingSamples)
+	return rows
+}
 
 // crashOptions are the options of a small store, which differ by seed.
 func crashOptions(mount string, boot string, seed uint64) queue.Options {

@@ -50,7 +50,8 @@ const (
 	noteMoved   = "moved"   // and was
 	noteSalvage = "salvage" // a salvage begins
 	noteHealed  = "healed"  // and ends
-	noteMarker  = "marker"  // a reader is about to read all of a ring for the first time
+	noteThin    = "thin"    // Range of the samples is about to be thinned
+	noteThinned = "thinned" // and that was acknowledged
 )
 
 // crashID is one event of the workload: C, its own number, tells its content.

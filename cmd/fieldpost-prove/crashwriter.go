@@ -147,6 +147,7 @@ func (w *crashWriter) write(ctx context.Context, writer uint64) error {
 		case k < 17:
 			err = w.repeat(ctx, rng)
 		case writer > 0:
+			err = w.thin(ctx, rng)
 		case k < 19:
 			err = w.moveMailbox(ctx)
 		default:
@@ -161,7 +162,7 @@ func (w *crashWriter) write(ctx context.Context, writer uint64) error {
 
 // events chooses what to post: a few events, now and then to one ring alone.
 func (w *crashWriter) events(rng *rand.Rand) []crashID {
-	rings := crashRings()
+	rings := crashPosts()
 	ids := make([]crashID, 1+rng.IntN(8))
 	one := rng.IntN(3) == 0
 	for i := range ids {

@@ -129,6 +129,9 @@ func runProve(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if ran, err := inOwnMounts(ctx, append([]string{"prove"}, args...), out); ran {
+		return err
+	}
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)
 	}
