@@ -102,6 +102,9 @@ func (s *Store) openStateFile(id identity) (*recovery, error) {
 	var err error
 	s.state, err = openState(filepath.Join(s.opt.Dir, "state.db"), s.opt.Fault)
 	if err == nil {
+		err = s.upgrade()
+	}
+	if err == nil {
 		rec.snap, err = s.state.load()
 	}
 	if err == nil && !s.state.readOnly {

@@ -57,8 +57,7 @@ type snapshot struct {
 	holes  map[string]spans
 }
 
-// storeFormat is 2 since rows have checksums. Of a store of format 1 the records are
-// salvaged, and its cursors begin anew.
+// storeFormat is 2 since rows have checksums: see upgrade.
 const storeFormat = 2
 
 var (
