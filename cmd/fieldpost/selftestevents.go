@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -176,11 +177,20 @@ func diskUse(dir string) (n int64, err error) {
 		if err != nil {
 			return err
 		}
+		if err != nil {
+			return err
+		}
 		info, err := e.Info()
-		if st, ok := info.Sys().(*syscall.Stat_t); err == nil && ok && !e.IsDir() {
+		if errors.Is(err, fs.ErrNotExist) { // the store took it away meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && !e.IsDir() {
 			n += st.Blocks * 512
 		}
-		return err
+		return nil
 	})
 	return n, err
 }
