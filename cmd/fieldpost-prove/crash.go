@@ -57,6 +57,11 @@ func runCrash(ctx context.Context, p *proof, runs int) ([]result, error) {
 			break // more of the same tells no more
 		}
 	}
+	for _, what := range []string{duringMove, duringRoll, duringSalvage, duringThin} {
+		if n := c.inside[what]; runs >= 10_000 && n < 100 {
+			c.states.failed("only %d states were inside a %s", n, what)
+		}
+	}
 	err := c.posix(ctx, max(runs/10, 60))
 	return c.results(), err
 }

@@ -13,6 +13,17 @@
 // closes the ledger: what a client was told is stored must have come out, with
 // the content and the id that were acknowledged.
 //
+// prove strikes with every fault that the store's promises name. Its crash states
+// look inside, at what the disk is told and in which order:
+//
+//	crash-writer --> queue --> ext4 --> loop --> FUSE --> log of writes and flushes
+//	   | acknowledged, at which place of the log             |  every prefix, some
+//	   v                                                     v  reorderings and tears
+//	 notes ------------------ checker <--------- mounted, opened, read, stored into
+//
+// mutants breaks the source on purpose, a promise at a time: what goes uncaught
+// was never proven.
+//
 // bench measures fieldpost and its peers (Redis, mosquitto, NATS) in one run, on
 // the same events (testdata/corpus.ndjson), disk and cores, and prints the ratios
 // beside what DESIGN.md section 10 sets. Redis and mosquitto are Debian's; a NATS

@@ -28,68 +28,103 @@ func byWithheld(ctx context.Context, p *proof, b *mutantBuild) (bool, error) {
 	return missing > 0, err
 }
 
+// withheldRig is an agent behind a line to a broker, on which all that was
+// acknowledged is on record.
+type withheldRig struct {
+	broker   *Broker
+	recorder *Recorder
+	link     *Link
+	agent    *Agent
+	arrived  *arrivals
+}
+
+func newWithheldRig(ctx context.Context, binary, dir string) (r *withheldRig, err error) {
+	r = &withheldRig{arrived: newArrivals()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.broker, err = startBroker(ctx, filepath.Join(dir, "broker"), "", nil); err != nil {
+		return r, err
+	}
+	if r.recorder, err = newRecorder(filepath.Join(dir, "record"), r.arrived.take); err != nil {
+		return r, err
+	}
+	if r.link, err = newLink(r.broker.Addr, r.recorder); err != nil {
+		return r, err
+	}
+	agent, err := newAgent(AgentOptions{Binary: binary, Dir: filepath.Join(dir, "agent"), Broker: r.link.Addr})
+	if err != nil {
+		return r, err
+	}
+	if err := agent.StartReady(ctx); err != nil {
+		return r, err
+	}
+	r.agent = agent
+	return r, nil
+}
+
+func (r *withheldRig) close() error {
+	var errs []error
+	if r.agent != nil {
+		errs = append(errs, r.agent.Kill())
+	}
+	if r.link != nil {
+		r.link.Close()
+	}
+	if r.recorder != nil {
+		errs = append(errs, r.recorder.Close())
+	}
+	if r.broker != nil {
+		errs = append(errs, r.broker.Kill())
+	}
+	return errors.Join(errs...)
+}
+
 // withheld gives how many of the events that it posted never came to the broker.
 func withheld(ctx context.Context, binary, dir string) (missing int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	broker, err := startBroker(ctx, filepath.Join(dir, "broker"), "", nil)
+	r, err := newWithheldRig(ctx, binary, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, broker.Kill()) }()
-	arrived := newArrivals()
-	recorder, err := newRecorder(filepath.Join(dir, "record"), arrived.take)
-	if err != nil {
-		return 0, err
-	}
-	defer recorder.Close()
-	link, err := newLink(broker.Addr, recorder)
-	if err != nil {
-		return 0, err
-	}
-	defer link.Close()
-	agent, err := newAgent(AgentOptions{Binary: binary, Dir: filepath.Join(dir, "agent"), Broker: link.Addr})
-	if err != nil {
-		return 0, err
-	}
-	if err := agent.StartReady(ctx); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, agent.Kill()) }()
+	defer func() { err = errors.Join(err, r.close()) }()
 	const before, held = 5, 20
-	if err := postMarks(ctx, agent, 0, before); err != nil {
+	if err := postMarks(ctx, r.agent, 0, before); err != nil {
 		return 0, err
 	}
-	if err := arrived.wait(ctx, before-1); err != nil {
+	if err := r.arrived.wait(ctx, before-1); err != nil {
 		return 0, err
 	}
-	link.Freeze()
-	if err := postMarks(ctx, agent, before, held); err != nil {
+	r.link.Freeze()
+	if err := postMarks(ctx, r.agent, before, held); err != nil {
 		return 0, err
 	}
-	if err := agent.inFlight(ctx); err != nil {
+	if err := r.agent.inFlight(ctx); err != nil {
 		return 0, err
 	}
-	if err := postMarks(ctx, agent, before+held, 1); err != nil { // its flush takes what the cursor has along
+	if err := postMarks(ctx, r.agent, before+held, 1); err != nil { // its flush takes what the cursor has along
 		return 0, err
 	}
-	if err := agent.Kill(); err != nil {
+	if err := r.agent.Kill(); err != nil {
 		return 0, err
 	}
-	link.Down() // with what the line still held
-	link.Thaw()
-	link.Up()
-	if err := agent.StartReady(ctx); err != nil {
+	r.link.Down() // with what the line still held
+	r.link.Thaw()
+	r.link.Up()
+	if err := r.agent.StartReady(ctx); err != nil {
 		return 0, err
 	}
-	if err := postMarks(ctx, agent, before+held+1, 1); err != nil {
+	if err := postMarks(ctx, r.agent, before+held+1, 1); err != nil {
 		return 0, err
 	}
 	all := before + held + 2
-	if err := arrived.wait(ctx, all-1); err != nil { // a ring goes in order: what comes at all is before the last
+	if err := r.arrived.wait(ctx, all-1); err != nil { // a ring goes in order: what comes at all is before the last
 		return 0, err
 	}
-	return all - arrived.count(), nil
+	return all - r.arrived.count(), nil
 }
 
 // withheldMark is the name of the i-th event of withheld.
