@@ -35,9 +35,18 @@ func writeAnew(path string) error {
 	return copyFromDisk(path, direct)
 }
 
-// trueToDisk does the same where one of a bbolt file's two meta pages is another on
-// the disk than in memory, as a run may have left it that ended after a commit
-// failed.
+// forget makes the kernel read a file from the disk again: what a run that ended
+// left in memory may never have got there. What is still on its way is flushed
+// first, and a failure of that is given back; memory gives up its pages in any case.
+func forget(f *os.File) error {
+	err := datasync(f)
+	dropCache(f)
+	return err
+}
+
+// trueToDisk does this to a bbolt file, and writes it anew where one of its two
+// meta pages is still another in memory than on the disk: that is how a commit
+// would be believed that did not happen.
 func trueToDisk(path string) error {
 	f, direct, err := openBoth(path)
 	if err != nil || f == nil {
@@ -45,6 +54,7 @@ func trueToDisk(path string) error {
 	}
 	defer f.Close()
 	defer direct.Close()
+	dropCache(f)
 	const metas = 2 * blockSize
 	cached, disk := make([]byte, metas), alignedBuffer(metas)
 	n, err := f.ReadAt(cached, 0)

@@ -65,17 +65,17 @@ func (s *Store) openHalves() (found [2]scanned, err error) {
 			return found, err
 		}
 		s.halves[i] = h
+		var flushed error
+		if h.f != nil && !s.about.Clean { // what a kill cut short of its flush is in the page cache alone
+			flushed = forget(h.f)
+		}
 		if found[i], err = h.scan(s.about.Consumed, s.packer.press); err != nil {
 			return found, err
 		}
 		h.gen, h.pos = found[i].gen, found[i].end
-	}
-	for i, h := range s.halves { // what a kill cut short of its flush is in the page cache alone
-		if len(found[i].flushes) > 0 {
-			if err := datasync(h.f); err != nil {
-				s.log.Error("journal can't be flushed: it is moved and written anew", "error", err)
-				h.bad, h.full, s.suspect = true, true, true
-			}
+		if flushed != nil && len(found[i].flushes) > 0 {
+			s.log.Error("journal can't be flushed: it is moved and written anew", "error", flushed)
+			h.bad, h.full, s.suspect = true, true, true
 		}
 	}
 	return found, nil
