@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *series) eios(ctx context.Context, moments int, dial func(*BlockDisk, sy
 		return err
 	}
 	for i := range moments {
-		m := eioMoment{s: s, disk: disk, dial: dial, lasting: s.rand.IntN(2) == 0, dark: s.rand.IntN(3) == 0, stays: s.rand.IntN(2) == 0}
+		m := eioMoment{s: s, disk: disk, dial: dial, lasting: s.rand.IntN(2) == 0, dark: s.rand.IntN(3) == 0, again: s.rand.IntN(3) == 0, stays: s.rand.IntN(2) == 0}
 		if err := m.run(ctx); err != nil {
 			return fmt.Errorf("%s, moment %d: %w\n%s", s.name, i, err, s.subject.Tail())
 		}
@@ -83,6 +84,7 @@ type eioMoment struct {
 	disk    *BlockDisk
 	dial    func(*BlockDisk, syscall.Errno)
 	lasting bool // until a write was refused
+	again   bool // the agent is killed when the device is healed, and starts on what memory holds of the disk
 	dark    bool // the power is cut before it is healed
 	stays   bool // the file system goes on after errors (errors=continue), else it becomes read-only
 }
@@ -96,16 +98,7 @@ func (m *eioMoment) run(ctx context.Context) error {
 	if err := unix.Mount("", m.disk.Path, "", unix.MS_REMOUNT|unix.MS_NOATIME, options); err != nil {
 		return fmt.Errorf("remount with %s: %w", options, err)
 	}
-	s.lives++
-	if err := s.subject.reboot(s.lives); err != nil {
-		return err
-	}
-	took, err := s.subject.StartTimed(ctx, s.writers)
-	if err != nil {
-		return err
-	}
-	s.result.slowest = max(s.result.slowest, took)
-	if err := s.check(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	stop := s.write(ctx, 1+s.rand.IntN(seriesWriters), pace{most: []int{1, 20, 400}[s.rand.IntN(3)], budget: 8000})
@@ -114,28 +107,36 @@ func (m *eioMoment) run(ctx context.Context) error {
 		return err
 	}
 	m.disk.Cut()
-	err = s.subject.Kill()
+	err := s.subject.Kill()
 	stop()
 	s.subject.http.CloseIdleConnections()
-	return errors.Join(err, m.disk.Revive(), m.repair())
+	return errors.Join(err, m.disk.Revive(), m.repair(ctx))
 }
 
 // repair is what a boot does with a file system that has noted an error: it is
 // checked before anything is started on it.
-func (m *eioMoment) repair() error {
+func (m *eioMoment) repair(ctx context.Context) error {
 	if err := m.disk.unmount(); err != nil {
 		return err
 	}
-	return errors.Join(checkFS(m.disk.device), mountFS(m.disk.fstype, m.disk.device, m.disk.Path))
+	return errors.Join(checkFS(ctx, m.disk.device), mountFS(m.disk.fstype, m.disk.device, m.disk.Path))
 }
 
-// checkFS repairs an ext4 that is not mounted.
-func checkFS(device string) error {
-	_, err := output("e2fsck", "-f", "-y", device)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() <= 2 { // it found something and mended it
-		return nil
-	}
-	return err
+// checkFS repairs an ext4 that is not mounted any more. The kernel, or a mount
+// namespace that is just being made, may hold its device for a moment longer.
+func checkFS(ctx context.Context, device string) error {
+	const mended, cannot = 2, 8
+	return eventually(ctx, 10*time.Second, "the device of an unmounted file system is in use", func() (bool, error) {
+		said, err := output("e2fsck", "-f", "-y", device)
+		var exit *exec.ExitError
+		switch {
+		case errors.As(err, &exit) && exit.ExitCode() <= mended:
+			return true, nil
+		case errors.As(err, &exit) && exit.ExitCode() == cannot && strings.Contains(said, "in use"):
+			return false, nil
+		}
+		return err == nil, err
+	})
 }
 
 // strike is the failure, and what comes of it before the power is cut.
@@ -149,6 +150,14 @@ func (m *eioMoment) strike(ctx context.Context) error {
 		return err
 	}
 	m.dial(m.disk, 0)
+	if m.again {
+		if err := s.subject.Kill(); err != nil {
+			return err
+		}
+		if err := s.startSick(ctx); err != nil {
+			return err
+		}
+	}
 	before := s.writers.acknowledged.Load()
 	err := eventually(ctx, 4*time.Second, "no event was acknowledged after the device's recovery", func() (bool, error) {
 		return s.writers.acknowledged.Load() > before, s.ended()
