@@ -11,6 +11,7 @@ func (s *Store) mover() {
 	every := time.NewTimer(s.opt.MoveEvery)
 	defer every.Stop()
 	pause, waited := time.Second, 0
+	var said time.Time
 	for {
 		var answer chan error
 		select {
@@ -34,7 +35,10 @@ func (s *Store) mover() {
 		if err != nil {
 			next = min(pause, s.opt.MoveEvery)
 			pause = min(2*pause, 30*time.Second)
-			s.log.Error("journal can't be moved to segments", "error", err)
+			if time.Since(said) >= sayEvery { // under load each flush asks for a move
+				said = time.Now()
+				s.log.Error("journal can't be moved to segments", "error", err)
+			}
 		} else {
 			pause = time.Second
 		}
@@ -44,6 +48,10 @@ func (s *Store) mover() {
 		}
 	}
 }
+
+// sayEvery is how often the log says that moves fail: it may lie on the disk that
+// is full.
+const sayEvery = 10 * time.Second
 
 // littleWaits is how many times MoveEvery a move of little is put off.
 const littleWaits = 10
