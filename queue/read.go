@@ -74,10 +74,7 @@ func (s *Store) step(name string, seq uint64, records int) (items []Item, next u
 			continue
 		}
 		if missing { // looked at twice: it is neither on its way to a segment nor evicted
-			if !s.salvageMissing(r, seg, seq) {
-				err = s.loseAt(name, seq)
-			}
-			if err != nil {
+			if err := s.missed(r, seg, seq); err != nil {
 				return nil, seq - 1, false, err
 			}
 			missing = false
@@ -269,6 +266,15 @@ func (s *Store) nextFound(name string, seq uint64) (uint64, error) {
 		}
 	}
 	return max(next, seq+1), nil
+}
+
+// missed begins to salvage the segment that should have a seq, or notes that seq
+// as lost.
+func (s *Store) missed(r *ring, seg *segment, seq uint64) error {
+	if s.salvageMissing(r, seg, seq) {
+		return nil
+	}
+	return s.loseAt(r.name, seq)
 }
 
 // loseAt notes as damaged what is missing from seq on, up to what is found again.
