@@ -13,7 +13,7 @@ import (
 )
 
 // readersLast is how long the faults of one run go on.
-const readersLast = 32 * time.Second
+const readersLast = 28 * time.Second
 
 // runReaders lets every kind of reader follow two agents through kills, stops,
 // power cuts, full disks and evictions, each into a file of its own, and closes the
