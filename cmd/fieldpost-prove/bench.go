@@ -45,7 +45,7 @@ func newBench(binary, dir string, short bool, log io.Writer) (*bench, error) {
 		return nil, fmt.Errorf("find fieldpost: %w; `make build` makes it", err)
 	}
 	b := &bench{binary: binary, dir: dir, short: short, corpus: corpus, log: log,
-		rounds: 3, lasts: 4 * time.Second, backlog: 200_000, trickle: 120, bulk: 200_000, paced: 1000,
+		rounds: 3, lasts: 3 * time.Second, backlog: 200_000, trickle: 120, bulk: 200_000, paced: 1000,
 		outage: time.Minute, blows: 3, tenfold: 10_000_000, settling: settle}
 	if short {
 		b.rounds, b.lasts, b.trickle, b.bulk, b.paced = 1, 1500*time.Millisecond, 15, 100_000, 500
