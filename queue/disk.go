@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -39,6 +40,22 @@ func syncFolder(dir string) error {
 		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
+}
+
+// syncAbove makes the name of a new store's folder durable, and those of the
+// folders above it, which may be as new: without them the store's own flushes
+// keep nothing. A folder that is not ours to open was not made by us.
+func syncAbove(dir string, log *slog.Logger) {
+	dir, err := filepath.Abs(dir)
+	for err == nil && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		if err = syncFolder(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			err = nil
+		}
+	}
+	if err != nil { // the start does not fail for it: other file systems keep it all the same
+		log.Warn("folders above the store can't be flushed", "error", err)
+	}
 }
 
 // diskSpace gives the file system's size and what is free for us, in bytes.

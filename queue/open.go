@@ -20,6 +20,9 @@ func Open(opt Options) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(opt.Dir, "rings"), 0o700); err != nil && !errors.Is(err, syscall.EROFS) {
 		return nil, fmt.Errorf("make store: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(opt.Dir, "store.json")); errors.Is(err, os.ErrNotExist) {
+		syncAbove(opt.Dir, opt.Log)
+	}
 	id, err := readIdentity(opt.Dir)
 	if err != nil {
 		return nil, err
