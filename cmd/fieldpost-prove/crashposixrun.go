@@ -37,13 +37,9 @@ func (c *crash) posixRound(ctx context.Context, round uint64, most int) error {
 	if err != nil {
 		return err
 	}
-	life := crashLife{mount: disk.Path, trace: filepath.Join(dir, "trace"), count: disk.count.path, seed: seed, boot: "boot-0", posts: 5}
-	err = c.live(ctx, life) // the folders above the rings' are there, as the package makes them
-	if err == nil {
-		err = disk.settle()
-	}
+	life := crashLife{mount: disk.Path, trace: filepath.Join(dir, "trace"), count: disk.count.path, seed: seed, boot: "boot-0"}
 	disk.hold(max(most/2, 1))
-	err = errors.Join(err, c.lives(ctx, life, rng, false, func() {}))
+	err = c.lives(ctx, life, rng, false, func() {})
 	var notes []crashNote
 	if err == nil {
 		notes, err = readTrace(life.trace)
@@ -52,12 +48,6 @@ func (c *crash) posixRound(ctx context.Context, round uint64, most int) error {
 		return err
 	}
 	return c.openPosix(ctx, seed, filepath.Join(dir, "state"), disk.states(), notes, rng)
-}
-
-// settle makes all durable that is on the disk.
-func (d *posixDisk) settle() error {
-	_, err := output("sh", "-c", "find "+d.Path+" -print0 | xargs -0 sync")
-	return err
 }
 
 // openPosix opens each state twice: with only what is kept, and with some of what
