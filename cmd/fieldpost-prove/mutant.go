@@ -55,6 +55,11 @@ func mutants() []mutant {
 			"\tif fresh {\n\t\tif err := syncFolder(f.dir); err != nil {",
 			"\tif false {\n\t\tif err := syncFolder(f.dir); err != nil {",
 		}}, byCrash},
+		{"the folder above a new store not synced", []edit{{
+			"queue/open.go",
+			"\t\tsyncAbove(opt.Dir, opt.Log)\n",
+			"\t\t_ = syncAbove\n",
+		}}, byCrash},
 		{"an epoch kept after a lost tail", []edit{{
 			"queue/open.go",
 			"case !s.about.Clean && s.about.Boot != s.opt.Boot:",
