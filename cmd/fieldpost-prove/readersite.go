@@ -257,7 +257,7 @@ func (s *site) away(ctx context.Context) error {
 		rd.away.Store(true)
 		rd.hangUp()
 	}
-	s.link.Freeze()
+	s.link.Down()
 	body := bytes.Repeat([]byte(`{"name":"flood","data":{"none":"of them is missed"}}`+"\n"), 500)
 	var err error
 	for range 6 {
@@ -266,7 +266,7 @@ func (s *site) away(ctx context.Context) error {
 		}
 		err = nil // one that was not taken is not needed
 	}
-	s.link.Thaw()
+	s.link.Up()
 	for _, rd := range s.readers {
 		rd.away.Store(false)
 	}
