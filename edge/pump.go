@@ -343,7 +343,7 @@ func (p *Pump) submit(r *request) error {
 	wake, err := p.enqueueRequest(r)
 	if free {
 		if err == nil {
-			p.flush(p.take())
+			p.flushHere()
 			wake = p.waiting() // what came meanwhile, or did not fit
 		}
 		p.flusher.Unlock()
@@ -352,6 +352,19 @@ func (p *Pump) submit(r *request) error {
 		p.poke()
 	}
 	return err
+}
+
+// flushHere flushes on a caller's goroutine. A panic in it ends the program, as it
+// would in Run: a server that recovers one of its handlers' would go on with
+// nobody flushing.
+func (p *Pump) flushHere() {
+	defer func() {
+		if fault := recover(); fault != nil {
+			go panic(fault)
+			select {}
+		}
+	}()
+	p.flush(p.take())
 }
 
 // enqueueRequest queues a request; wake says that Run must be told.
