@@ -32,7 +32,7 @@ func TestLittleWaits(t *testing.T) {
 			t.Fatalf("after 10 minutes: %+v", h)
 		}
 		put(t, s, "events", texts(1, 1000)...) // a tenth of MoveRecords
-		time.Sleep(time.Minute + time.Second) // synctest's clock
+		time.Sleep(time.Minute + time.Second)  // synctest's clock
 		synctest.Wait()
 		if h := s.Health(); h.Moves != 2 || h.Unmoved != 0 {
 			t.Fatalf("a minute after 1,000 records: %+v", h)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -281,5 +284,41 @@ func TestReadIsBoundedInBytes(t *testing.T) {
 	}
 	if got, holes := all(t, s, "events"); len(got) != 40 || holes != nil {
 		t.Errorf("%d records, holes %v", len(got), holes)
+	}
+}
+
+func TestNewerStoreIsRefused(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	s := open(t, opt)
+	put(t, s, "events", "a")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(opt.Dir, "store.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := strings.Replace(string(text), `"format": 2`, `"format": 3`, 1)
+	if err := os.WriteFile(path, []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(opt); !errors.Is(err, ErrNewer) {
+		t.Fatalf("opened: %v", err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, opt)
+	if got, _ := all(t, s, "events"); fmt.Sprint(got) != "[a]" {
+		t.Fatalf("the refusal changed something: %v", got)
+	}
+}
+
+func TestSecondOpenIsRefused(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	open(t, opt)
+	if _, err := Open(opt); !errors.Is(err, ErrLocked) {
+		t.Fatalf("opened twice: %v", err)
 	}
 }
