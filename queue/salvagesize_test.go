@@ -14,21 +14,9 @@ import (
 func TestSalvageIsBounded(t *testing.T) {
 	opt := testOptions(t.TempDir())
 	opt.SegmentEvents, opt.SegmentBytes, opt.JournalBytes = 1<<16, 16<<20, 8<<20
-	s := open(t, opt)
 	record := bytes.Repeat([]byte("21.5 C in the kitchen, "), 4000) // 92 kB, which compress well
 	const records = 900
-	for i := 0; i < records; i += 30 {
-		var b Batch
-		for k := range 30 {
-			b.Entries = append(b.Entries, Entry{Ring: "texts", Stamp: Stamp{1, 1}, Data: fmt.Appendf(nil, "%d %s", i+k, record)})
-		}
-		if _, err := s.Append(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	fillWith(t, opt, record, records)
 	files, err := filepath.Glob(filepath.Join(opt.Dir, "rings", "texts", "*.seg"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
@@ -56,7 +44,7 @@ func TestSalvageIsBounded(t *testing.T) {
 	}
 	runtime.KeepAlive(blocks)
 
-	s = open(t, opt)
+	s := open(t, opt)
 	n := 0
 	for after, end := uint64(0), false; !end; {
 		page, err := s.Read("texts", after, Max{})
@@ -73,6 +61,24 @@ func TestSalvageIsBounded(t *testing.T) {
 	}
 	if n != records {
 		t.Fatalf("%d records of %d", n, records)
+	}
+}
+
+// fillWith stores records of one text, numbered from 0, and closes the store.
+func fillWith(t *testing.T, opt Options, text []byte, records int) {
+	t.Helper()
+	s := open(t, opt)
+	for i := 0; i < records; i += 30 {
+		var b Batch
+		for k := range 30 {
+			b.Entries = append(b.Entries, Entry{Ring: "texts", Stamp: Stamp{1, 1}, Data: fmt.Appendf(nil, "%d %s", i+k, text)})
+		}
+		if _, err := s.Append(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
