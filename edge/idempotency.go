@@ -52,7 +52,7 @@ type keyring struct {
 	mu      sync.Mutex
 	running map[idemKey]bool
 
-	// Of Run's goroutine alone.
+	// Of who holds Pump.flusher.
 	order []agedKey
 }
 
