@@ -15,7 +15,6 @@ func testPacker(t testing.TB) packer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.close)
 	return packer{press: p}
 }
 

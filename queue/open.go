@@ -358,6 +358,5 @@ func (s *Store) abandon() {
 	if s.state != nil {
 		_ = s.state.close()
 	}
-	s.packer.press.close()
 	s.lock.Close()
 }

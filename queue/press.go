@@ -7,7 +7,8 @@ import (
 )
 
 // press makes blocks and large flushes smaller, with zstd. It may be used from
-// several goroutines at once; they take turns.
+// several goroutines at once; they take turns. It runs none of its own, and nobody
+// closes it: a reader may still be at work when the store is closed.
 type press struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -33,12 +34,6 @@ func newPress() (*press, error) {
 		return nil, fmt.Errorf("make decoder: %w", err)
 	}
 	return &press{enc: enc, dec: dec}, nil
-}
-
-// close gives the memory back.
-func (p *press) close() {
-	_ = p.enc.Close() // it writes nowhere
-	p.dec.Close()
 }
 
 // shrink appends src to dst, pressed where that makes it smaller, and says how.

@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 )
 
@@ -170,5 +173,42 @@ func TestUnfilledSegmentIsNoDamage(t *testing.T) {
 				t.Error("a file was set aside as damaged")
 			}
 		})
+	}
+}
+
+// TestCloseUnderReaders: a reader of compressed blocks that the stop overtakes gets
+// what it asked for, or ErrClosed.
+func TestCloseUnderReaders(t *testing.T) {
+	for range 5 {
+		opt := testOptions(t.TempDir())
+		opt.SegmentEvents = 5000
+		s := open(t, opt)
+		put(t, s, "events", slices.Repeat([]string{"what repeats is compressed"}, 1000)...)
+		if err := s.Move(); err != nil {
+			t.Fatal(err)
+		}
+		var readers sync.WaitGroup
+		reading := make(chan struct{}, 100)
+		for range 4 {
+			readers.Go(func() {
+				for {
+					if _, err := s.Read("events", 0, Max{Records: 1000}); err != nil {
+						if !errors.Is(err, ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+					select {
+					case reading <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		<-reading
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		readers.Wait()
 	}
 }

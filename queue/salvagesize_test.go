@@ -33,7 +33,6 @@ func TestSalvageIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer press.close()
 	before := heapInUse()
 	blocks, err := salvageFile(files[0], packer{nil, press})
 	if err != nil || len(blocks) != records {
