@@ -45,12 +45,12 @@ const (
 // runCrash replays so many states; one in twenty is opened by the real binary.
 func runCrash(ctx context.Context, p *proof, runs int) ([]result, error) {
 	c := &crash{proof: p, rng: p.rand("crash"), inside: map[string]int{}, kinds: map[string]int{}}
-	for round := uint64(0); c.states.runs+c.lies.runs < runs; round++ {
+	for round := uint64(0); c.states.runs < runs; round++ { // a lie's loss proves nothing, so it counts as none
 		most := max(runs/3, 100) // in a full run, all that there are
 		if round > 1 {
 			most = max(runs/12, 100)
 		}
-		if err := c.round(ctx, round, min(most, runs-c.states.runs-c.lies.runs)); err != nil {
+		if err := c.round(ctx, round, min(most, max(20, (runs-c.states.runs)*5/4))); err != nil {
 			return c.results(), fmt.Errorf("round %d of seed %d: %w", round, p.seed, err)
 		}
 		if len(c.states.broken)+len(c.lies.broken)+len(c.real.broken) > 10 {
