@@ -120,7 +120,7 @@ func parseBlockValue(b []byte, pk packer) (*block, error) {
 	if b[8] != blockV1 {
 		return nil, fmt.Errorf("read block: version %d: %w", b[8], ErrNewer)
 	}
-	body, err := pk.press.open(b[9], b[dataHeader:])
+	body, err := pk.press.open(b[9], b[dataHeader:], blockMost)
 	if errors.Is(err, ErrNewer) {
 		return nil, fmt.Errorf("read block: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -186,4 +187,36 @@ func TestEachMergesOverlay(t *testing.T) {
 	if fmt.Sprint(got) != "[b c d]" {
 		t.Fatal(got)
 	}
+}
+
+// TestBlockIsBounded: a block that was made to become more than any block is takes
+// no more memory than it has itself; those of all sizes are read.
+func TestBlockIsBounded(t *testing.T) {
+	pk := testPacker(t)
+	for _, size := range []int{1, 5, 100, 255, 256, 257, 70_000, MaxRecord} {
+		data := bytes.Repeat([]byte{7}, size)
+		made := blockOf(&block{epoch: 1, records: []stored{{n: 1, seq: 1, crc: checksum(data), data: data}}}, pk)
+		blk, err := parseBlockValue(made, pk)
+		if err != nil || !bytes.Equal(blk.records[0].data, data) {
+			t.Fatalf("a record of %d bytes: %v", size, err)
+		}
+	}
+	zeros := make([]byte, 32<<20)
+	one, bomb := pk.press.enc.EncodeAll(zeros[:100<<10], nil), pk.press.enc.EncodeAll(zeros, nil)
+	before := heapTaken()
+	for _, body := range [][]byte{bomb, append(one, bomb...)} {
+		if out, err := pk.press.open(codecZstd, body, blockMost); err == nil {
+			t.Errorf("%d bytes became %d", len(body), len(out))
+		}
+	}
+	if took := heapTaken() - before; took > 4<<20 {
+		t.Errorf("it took %d MB", took>>20)
+	}
+}
+
+// heapTaken is what was ever taken.
+func heapTaken() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }

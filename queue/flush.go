@@ -243,7 +243,7 @@ func readRun(h blockHead, i int, at func(int) []byte, press *press) (*flush, int
 	if len(stream) != length || checksum(stream) != want {
 		return nil, 0, errFlush
 	}
-	plain, err := press.open(codec, stream)
+	plain, err := press.open(codec, stream, flushMost)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read flush %d: %v: %w", h.number, err, errFlush)
 	}

@@ -18,9 +18,11 @@ const (
 	// pressWindow bounds what an encoder remembers, and so its memory; a block is
 	// smaller, and in a flush of telemetry what repeats lies close together.
 	pressWindow = 256 << 10
-	// pressMost is the most that anything may become when it is opened again: a
-	// flush is at most a journal half before it is pressed.
-	pressMost = 64 << 20
+	// flushMost is the most that a flush may become when it is opened again: it is at
+	// most a journal half before it is pressed.
+	flushMost = 64 << 20
+	// blockMost is that of a block: one of blockBytes, or of a record of MaxRecord.
+	blockMost = 1 << 20
 )
 
 func newPress() (*press, error) {
@@ -29,7 +31,8 @@ func newPress() (*press, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make encoder: %w", err)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(pressMost))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(flushMost), zstd.WithDecodeAllCapLimit(true)) // no more than it is given room for
 	if err != nil {
 		return nil, fmt.Errorf("make decoder: %w", err)
 	}
@@ -46,13 +49,24 @@ func (p *press) shrink(dst, src []byte) (out []byte, codec byte) {
 	return append(out[:at], src...), codecPlain
 }
 
-// open undoes shrink. What is plain is given as it is.
-func (p *press) open(codec byte, src []byte) ([]byte, error) {
+// open undoes shrink, of what was at most so large. What is plain is given as it is.
+func (p *press) open(codec byte, src []byte, most int) ([]byte, error) {
 	switch codec {
 	case codecPlain:
 		return src, nil
 	case codecZstd:
-		out, err := p.dec.DecodeAll(src, nil)
+		var head zstd.Header
+		if err := head.Decode(src); err != nil {
+			return nil, fmt.Errorf("decompress: %w", err)
+		}
+		size := most // what is smallest does not say
+		if head.HasFCS {
+			if head.FrameContentSize > uint64(most) {
+				return nil, fmt.Errorf("decompress: %d bytes, at most %d: %w", head.FrameContentSize, most, zstd.ErrDecoderSizeExceeded)
+			}
+			size = int(head.FrameContentSize)
+		}
+		out, err := p.dec.DecodeAll(src, make([]byte, 0, size))
 		if err != nil {
 			return nil, fmt.Errorf("decompress: %w", err)
 		}
