@@ -28,6 +28,15 @@ func (s *Store) Epochs() []Epoch {
 	return out
 }
 
+// epochIDs are the epochs, oldest first. s.mu must be held, or Open run.
+func (s *Store) epochIDs() []uint32 {
+	ids := make([]uint32, len(s.epochs))
+	for i := range s.epochs {
+		ids[i] = s.epochs[i].ID
+	}
+	return ids
+}
+
 // EpochOf is the epoch that a seq of a ring belongs to.
 func (s *Store) EpochOf(name string, seq uint64) uint32 {
 	s.mu.RLock()

@@ -231,7 +231,7 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 			s.salvage(r, seg)
 			return nil
 		}
-		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.aside(), &s.opt, s.packer)
+		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.epochIDs(), s.aside(), &s.opt, s.packer)
 		if err != nil {
 			return err
 		}

@@ -18,13 +18,15 @@ import (
 type whole struct {
 	first uint64
 	count int
+	age   int // the place of its epoch in the epoch table; -1: it is not there
 	value []byte
 }
 
 // salvageFile finds every whole block in the bytes of a damaged file, wherever
 // it lies: a block carries its own magic, length and checksum. Of a block that
-// was written again as it filled, the fullest counts.
-func salvageFile(path string, pk packer) ([]whole, error) {
+// was written again as it filled, the fullest counts; but one of a later epoch
+// counts before it.
+func salvageFile(path string, epochs []uint32, pk packer) ([]whole, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("salvage %s: %w", filepath.Base(path), err)
@@ -45,8 +47,10 @@ func salvageFile(path string, pk packer) ([]whole, error) {
 		}
 		value := raw[at : at+length : at+length]
 		if blk, err := parseBlockValue(value, pk); err == nil {
-			if first := blk.first(); found[first].count < len(blk.records) {
-				found[first] = whole{first, len(blk.records), value}
+			w := whole{blk.first(), len(blk.records), slices.Index(epochs, blk.epoch), value}
+			old, ok := found[w.first]
+			if !ok || w.age > old.age || w.age == old.age && w.count > old.count {
+				found[w.first] = w
 			}
 		}
 		at += length
@@ -79,8 +83,8 @@ func readWhatCan(f *os.File) []byte {
 // a new file and puts it in the place of the damaged one, which is kept aside.
 // It gives the new file's sum and the ranges that are in it. A sum with last 0
 // means that nothing was left: then there is no file.
-func rebuild(seg *segment, ring string, from, to uint64, aside string, opt *Options, pk packer) (sum, []Range, error) {
-	blocks, err := salvageFile(seg.path, pk)
+func rebuild(seg *segment, ring string, from, to uint64, epochs []uint32, aside string, opt *Options, pk packer) (sum, []Range, error) {
+	blocks, err := salvageFile(seg.path, epochs, pk)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return sum{}, nil, err
 	}
@@ -116,13 +120,15 @@ func (f *filler) putAgain(fresh *segment, blocks []whole, from, to uint64) (kept
 	var records []stored
 	var epochs []uint32
 	last, held := from-1, 0
+	later := laterEpochs(blocks)
 	for i, w := range blocks {
 		blk, err := parseBlockValue(w.value, f.packer)
 		if err != nil {
 			return nil, fmt.Errorf("salvage %s: %w", filepath.Base(fresh.path), err)
 		}
+		end := later(w.age)
 		for _, r := range blk.records {
-			if r.seq <= last || r.seq > to {
+			if r.seq <= last || r.seq > to || r.seq >= end {
 				continue
 			}
 			records, epochs = append(records, r), append(epochs, blk.epoch)
@@ -147,6 +153,26 @@ func (f *filler) putAgain(fresh *segment, blocks []whole, from, to uint64) (kept
 		records, epochs, held = records[:0], epochs[:0], 0
 	}
 	return kept, nil
+}
+
+// laterEpochs gives the lowest seq of a block of a later epoch than one. From there
+// on what older blocks have was lost once, and its numbers were given again.
+func laterEpochs(blocks []whole) func(age int) uint64 {
+	begins := map[int]uint64{}
+	for _, w := range blocks { // in the order of seq
+		if _, ok := begins[w.age]; !ok {
+			begins[w.age] = w.first
+		}
+	}
+	return func(age int) uint64 {
+		least := ^uint64(0)
+		for other, first := range begins {
+			if other > age {
+				least = min(least, first)
+			}
+		}
+		return least
+	}
 }
 
 // keepAside is how many damaged files are kept for who wants to look.
@@ -217,7 +243,7 @@ func (s *Store) salvageLocked(r *ring, seg *segment, move bool) {
 	s.health.Salvaging++
 	s.log.Error("segment is damaged: what is whole in it is being salvaged", "ring", r.name, "segment", filepath.Base(seg.path))
 	s.wg.Add(1)
-	go s.salvageSegment(r, seg, to, upTo)
+	go s.salvageSegment(r, seg, to, upTo, s.epochIDs())
 }
 
 // nextSegment is where the segment behind one begins, or the highest seq there is.
@@ -259,12 +285,12 @@ func (s *Store) salvageMissing(r *ring, seg *segment, seq uint64) (begun bool) {
 // salvageSegment rebuilds one segment and puts it in its place, once nobody has
 // it open, one after the other: each takes a segment's size in RAM. Where the disk
 // takes no writes it tries again every 5 s until it does.
-func (s *Store) salvageSegment(r *ring, seg *segment, to, upTo uint64) {
+func (s *Store) salvageSegment(r *ring, seg *segment, to, upTo uint64, epochs []uint32) {
 	defer s.wg.Done()
 	for wait := time.Millisecond; ; {
 		if seg.unused() {
 			s.oneSalvage.Lock()
-			sum, kept, err := rebuild(seg, r.name, seg.first, upTo, s.aside(), &s.opt, s.packer)
+			sum, kept, err := rebuild(seg, r.name, seg.first, upTo, epochs, s.aside(), &s.opt, s.packer)
 			s.oneSalvage.Unlock()
 			if err == nil {
 				s.endSalvage(r, seg, sum, kept, to)

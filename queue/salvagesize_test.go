@@ -34,7 +34,7 @@ func TestSalvageIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := heapInUse()
-	blocks, err := salvageFile(files[0], packer{nil, press})
+	blocks, err := salvageFile(files[0], nil, packer{nil, press})
 	if err != nil || len(blocks) != records {
 		t.Fatalf("%d blocks, %v", len(blocks), err)
 	}
@@ -86,4 +86,48 @@ func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestSalvageLeavesWhatWasLost: blocks that a card lost for a while, and whose
+// numbers were given again in a later epoch, lie in free pages yet.
+func TestSalvageLeavesWhatWasLost(t *testing.T) {
+	pk := testPacker(t)
+	var raw []byte
+	add := func(epoch uint32, from, to uint64) {
+		b := &block{epoch: epoch}
+		for seq := from; seq <= to; seq++ {
+			data := fmt.Appendf(nil, "%d of epoch %d", seq, epoch)
+			b.records = append(b.records, stored{n: seq, seq: seq, crc: checksum(data), data: data})
+		}
+		raw = append(raw, blockOf(b, pk)...)
+	}
+	add(1, 1, 10)  // what survived of the first epoch
+	add(1, 1, 16)  // the same block, filled on
+	add(1, 17, 40) // and the next one
+	add(2, 11, 20)
+	add(2, 21, 30)
+	path := filepath.Join(t.TempDir(), "damaged.seg")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opt := testOptions(t.TempDir()).withDefaults()
+	seg := &segment{path: path, first: 1}
+	_, kept, err := rebuild(seg, "r", 1, 100, []uint32{1, 2}, t.TempDir(), &opt, pk)
+	if err != nil || len(kept) != 1 || kept[0] != (Range{1, 30}) {
+		t.Fatal(kept, err)
+	}
+	if err := seg.open(false, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer seg.idle()
+	defer seg.release()
+	records, _, err := seg.read(1, 100, pk)
+	if err != nil || len(records) != 30 {
+		t.Fatal(len(records), err)
+	}
+	for _, r := range records {
+		if want := uint32(1 + (r.Seq-1)/10); r.Epoch != min(want, 2) {
+			t.Errorf("seq %d is of epoch %d", r.Seq, r.Epoch)
+		}
+	}
 }
