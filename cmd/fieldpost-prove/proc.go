@@ -90,6 +90,33 @@ func (p *Proc) stop(sig syscall.Signal, within time.Duration) error {
 	}
 }
 
+// Freeze stops it where it stands, and returns when none of its threads runs. One
+// that waits for a disk may do so, and goes no further.
+func (p *Proc) Freeze(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("freeze %s: %w", p.Name, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, fmt.Errorf("freeze %s: it runs on after 5 s", p.Name))
+	defer cancel()
+	return poll(ctx, time.Millisecond, func() (bool, error) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid()))
+		if err != nil || len(threads) == 0 {
+			return false, fmt.Errorf("freeze %s: it has no threads", p.Name)
+		}
+		for _, path := range threads {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				continue // it has just ended
+			}
+			_, rest, _ := strings.Cut(string(b), ") ") // the state comes behind the name
+			if !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "D") {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
 // RSS is the resident memory in bytes (VmRSS).
 func (p *Proc) RSS() (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))

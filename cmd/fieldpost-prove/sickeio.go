@@ -106,6 +106,10 @@ func (m *eioMoment) run(ctx context.Context) error {
 	if err := m.strike(ctx); err != nil {
 		return err
 	}
+	// The device goes on to answer after the cut: nobody may hear of it.
+	if err := s.subject.Freeze(ctx); err != nil {
+		return err
+	}
 	m.disk.Cut()
 	err := s.subject.Kill()
 	stop()
