@@ -27,6 +27,10 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 	if err := s.begin(); err != nil {
 		return Receipt{}, s.failed(err)
 	}
+	if s.doubt.flush != nil {
+		s.wake()
+		return Receipt{}, s.failed(errDoubt)
+	}
 	f, receipt := s.assign(b)
 	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
 	if int64(blocksFor(len(stream)))*blockSize > s.opt.JournalBytes {
@@ -59,7 +63,7 @@ func (s *Store) flushCursors() {
 	defer s.oneAppend.Unlock()
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
-	if !s.alive() || !s.running {
+	if !s.alive() || !s.running || s.doubt.flush != nil {
 		return
 	}
 	f, _ := s.assign(Batch{})

@@ -18,6 +18,9 @@ func (s *Store) moveOnce() error {
 	// Nothing goes to state.db before the run's start is in it: else a crash then
 	// would hide that an epoch was to begin. The copy in store.json can wait.
 	err := s.begin()
+	if err == nil {
+		err = s.clearDoubt()
+	}
 	if err == nil && s.moving.half == nil && s.pending() {
 		err = s.turn()
 	}
@@ -41,6 +44,9 @@ func (s *Store) moveOnce() error {
 		m.half.full = false
 		m.half.pos = 0
 		s.moving = sealed{}
+		if s.doubt.flush != nil { // it waited for this
+			s.wake()
+		}
 		s.appendMu.Unlock()
 	}
 	return s.endMove(err)

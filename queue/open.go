@@ -43,6 +43,9 @@ func Open(opt Options) (*Store, error) {
 		s.abandon()
 		return nil, err
 	}
+	if s.doubt.flush != nil {
+		s.wake()
+	}
 	s.wg.Add(2)
 	go s.mover()
 	go s.prewriter(s.halves[s.active], s.halves[1-s.active])

@@ -15,6 +15,8 @@ func (s *Store) openJournal(rec *recovery) error {
 	if found[0].gen > found[1].gen {
 		older, newer = 1, 0
 	}
+	rec.broken = rec.broken || found[0].broken || found[1].broken
+	s.doubtLast(&found, older, newer, rec)
 	s.active, s.number = newer, s.about.Flush
 	flushes := found[older].flushes
 	if next := found[newer].flushes; len(next) > 0 { // a flush that failed was written again there
@@ -23,7 +25,6 @@ func (s *Store) openJournal(rec *recovery) error {
 		}
 		flushes = append(flushes, next...)
 	}
-	rec.broken = rec.broken || found[0].broken || found[1].broken
 	if len(flushes) > 0 && s.about.Flush > 0 && !rec.lost && flushes[0].number != s.about.Flush+1 {
 		rec.broken = true
 	}
@@ -35,6 +36,11 @@ func (s *Store) openJournal(rec *recovery) error {
 			rec.broken = rec.broken || !rec.lost
 		}
 		s.number = f.number
+		s.takeBack(f)
+	}
+	if f := s.doubt.flush; f != nil && rec.broken { // an epoch begins: it counts
+		found[newer].flushes = append(found[newer].flushes, f)
+		s.number, s.doubt = f.number, doubt{}
 		s.takeBack(f)
 	}
 	for _, f := range found[newer].flushes {
@@ -67,7 +73,9 @@ func (s *Store) openHalves() (found [2]scanned, err error) {
 		s.halves[i] = h
 		var flushed error
 		if h.f != nil && !s.about.Clean { // what a kill cut short of its flush is in the page cache alone
-			flushed = forget(h.f)
+			if flushed = s.opt.Fault("journal reread"); flushed == nil {
+				flushed = forget(h.f)
+			}
 		}
 		if found[i], err = h.scan(s.about.Consumed, s.packer.press); err != nil {
 			return found, err
@@ -75,7 +83,7 @@ func (s *Store) openHalves() (found [2]scanned, err error) {
 		h.gen, h.pos = found[i].gen, found[i].end
 		if flushed != nil && len(found[i].flushes) > 0 {
 			s.log.Error("journal can't be flushed: it is moved and written anew", "error", flushed)
-			h.bad, h.full, s.suspect = true, true, true
+			h.bad, h.full, s.suspect, s.unflushed = true, true, true, true
 		}
 	}
 	return found, nil

@@ -31,6 +31,8 @@ type Store struct {
 	plain     int64  // bytes that the flushes of the active half take in the tail
 	number    uint64 // of the last flush that was acknowledged
 	suspect   bool   // a flush failed: the next one is read back before it counts
+	unflushed bool   // the journal could not be flushed at Open
+	doubt     doubt  // the last flush that was read then
 	started   bool   // state.db says that this run is under way
 	running   bool   // and store.json has its copy: flushes may count
 	moving    sealed // what waits for its move; of the half that is not active
