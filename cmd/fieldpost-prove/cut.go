@@ -64,7 +64,7 @@ func (s *series) cuts(ctx context.Context, kind string, megabytes int64, cuts in
 		if err != nil {
 			return err
 		}
-		if err := s.live(ctx, &l, disk.Cut); err != nil {
+		if err := s.live(ctx, &l, func() error { return disk.CutUnder(ctx, s.subject.Proc) }); err != nil {
 			return fmt.Errorf("%s, life %d: %w", s.name, s.lives, err)
 		}
 		s.result.runs++

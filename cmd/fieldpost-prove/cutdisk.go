@@ -136,6 +136,16 @@ func (d *cutDisk) Cut() error {
 	return nil
 }
 
+// CutUnder cuts the power of a program too, in the same instant: an fsync that is
+// under way when ext4 is shut down finds its transaction ended, which is how one
+// that was committed looks, and returns 0. A program that ran on would say so.
+func (d *cutDisk) CutUnder(ctx context.Context, p *Proc) error {
+	if err := p.Freeze(ctx); err != nil {
+		return err
+	}
+	return d.Cut()
+}
+
 // Unmount waits until the kernel has let go of it: the agent's own view of the
 // mounts ends a moment after the agent, and a mount before that would give the
 // file system as it was in memory.

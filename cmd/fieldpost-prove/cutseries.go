@@ -128,9 +128,6 @@ func (s *series) live(ctx context.Context, l *life, blow func() error) error {
 	if err == nil {
 		err = blow()
 	}
-	if err == nil { // what still runs sees a dead disk for a moment
-		err = pause(ctx, time.Duration(s.rand.Int64N(int64(3*time.Millisecond))))
-	}
 	err = errors.Join(err, s.subject.Kill())
 	stop()
 	s.subject.http.CloseIdleConnections()

@@ -227,7 +227,7 @@ func (s *site) term(ctx context.Context) error {
 
 // cut cuts the power, and lets the kernel repair the disk.
 func (s *site) cut(ctx context.Context) error {
-	if err := errors.Join(s.disk.Cut(), s.subject.Kill()); err != nil {
+	if err := errors.Join(s.disk.CutUnder(ctx, s.subject.Proc), s.subject.Kill()); err != nil {
 		return err
 	}
 	if err := errors.Join(s.disk.Unmount(ctx), s.disk.Mount()); err != nil {

@@ -84,6 +84,10 @@ func (s *series) slow(ctx context.Context) (err error) {
 	if err := s.aliveFor(ctx, slowFor); err != nil {
 		return err
 	}
+	// The device goes on to answer after the cut: nobody may hear of it.
+	if err := s.subject.Freeze(ctx); err != nil {
+		return err
+	}
 	disk.Cut()
 	err = s.subject.Kill()
 	stop()
