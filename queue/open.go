@@ -58,6 +58,8 @@ type recovery struct {
 	lost   bool // state.db was damaged or missing
 	broken bool // the journal or a newest segment was damaged
 	snap   snapshot
+
+	damaged map[*ring]*segment // newest ones, to be salvaged once all is in memory
 }
 
 // recover brings the store into memory, decides on the epoch, and makes durable
@@ -85,6 +87,9 @@ func (s *Store) recover(id identity) error {
 	}
 	s.settleRows()
 	s.enter(rec)
+	for r, seg := range rec.damaged {
+		s.salvage(r, seg)
+	}
 	if err := s.begin(); err != nil {
 		s.failed(err)
 		s.log.Error("store takes no writes yet", "error", err)
@@ -104,7 +109,7 @@ func (s *Store) recover(id identity) error {
 // it goes into a new one, and what store.json repeats is taken from there where
 // the store's own rows are not whole.
 func (s *Store) openStateFile(id identity) (*recovery, error) {
-	rec := &recovery{}
+	rec := &recovery{damaged: map[*ring]*segment{}}
 	var err error
 	s.state, err = openState(filepath.Join(s.opt.Dir, "state.db"), s.opt.Fault)
 	if err == nil {
@@ -231,7 +236,7 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 		}
 		rec.broken = true
 		if !rec.lost { // state.db knows the last number: salvage can wait
-			s.salvage(r, seg)
+			rec.damaged[r] = seg
 			return nil
 		}
 		sum, kept, err := rebuild(seg, r.name, seg.first, ^uint64(0)-1, s.epochIDs(), s.aside(), &s.opt, s.packer)
