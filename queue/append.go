@@ -228,6 +228,9 @@ func (s *Store) writeFlush(f *flush, stream []byte, codec byte) error {
 	err := h.write(run, s.opt.Fault)
 	if err == nil && s.suspect {
 		err = h.verify(run)
+		if err == nil {
+			err = stillCommits(s.opt.Dir)
+		}
 	}
 	if err != nil {
 		s.suspect = true

@@ -151,13 +151,7 @@ func TestReadOnlyDiskRecovers(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	remount := func(flags uintptr) {
-		t.Helper()
-		if err := syscall.Mount("fieldpost-test", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=8m"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remount(syscall.MS_RDONLY)
+	remount(t, dir, syscall.MS_RDONLY)
 	s = open(t, opt) // a start on it reads
 	if got, _ := all(t, s, "events"); len(got) != 30 {
 		t.Fatalf("%d records", len(got))
@@ -166,7 +160,7 @@ func TestReadOnlyDiskRecovers(t *testing.T) {
 	if !errors.Is(err, syscall.EROFS) || !s.Health().ReadOnly {
 		t.Fatalf("append: %v, %+v", err, s.Health())
 	}
-	remount(0)
+	remount(t, dir, 0)
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		if _, err = s.Append(Batch{Entries: []Entry{{Ring: "events", Data: []byte("record 31")}}}); err == nil {
@@ -221,5 +215,34 @@ func TestHeadroomBeforeItsHole(t *testing.T) {
 	got, holes := all(t, s, "events")
 	if fmt.Sprint(got) != fmt.Sprint(texts(101, 151)) || len(holes) != 1 || holes[0].Cause != Headroom {
 		t.Fatalf("%d records, holes %+v", len(got), holes)
+	}
+}
+
+// TestStillCommits: a file system that takes no names is told, a full one is not.
+func TestStillCommits(t *testing.T) {
+	dir := mountSmall(t, "8m")
+	check := func(want error) {
+		t.Helper()
+		if err := stillCommits(dir); !errors.Is(err, want) || want == nil && err != nil {
+			t.Fatalf("%v, want %v", err, want)
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+	}
+	check(nil)
+	_ = os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 9<<20), 0o600) // as much as there is room for
+	check(nil)
+	remount(t, dir, syscall.MS_RDONLY)
+	check(syscall.EROFS)
+	remount(t, dir, 0)
+	check(nil)
+}
+
+// remount changes how a small file system is mounted.
+func remount(t *testing.T, dir string, flags uintptr) {
+	t.Helper()
+	if err := syscall.Mount("fieldpost-test", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=8m"); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -35,6 +35,29 @@ func writeAnew(path string) error {
 	return copyFromDisk(path, direct)
 }
 
+// stillCommits reports whether the file system still makes changes of its own
+// durable. ext4 whose log broke off says of a flush that all went well, if the
+// transaction that it is about ended with the log; only a new one fails. So a flush
+// that may have met that counts when a name can be made, and made durable, after
+// it. A disk that is full is none of that.
+func stillCommits(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, ".alive"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = f.Sync()
+		f.Close()
+		if rerr := os.Remove(f.Name()); err == nil {
+			err = rerr
+		}
+	}
+	if err == nil {
+		err = syncFolder(dir)
+	}
+	if err == nil || !distrusted(err) {
+		return nil
+	}
+	return fmt.Errorf("ask the file system for a sign of life: %w", err)
+}
+
 // forget makes the kernel read a file from the disk again: what a run that ended
 // left in memory may never have got there. What is still on its way is flushed
 // first, and a failure of that is given back; memory gives up its pages in any case.

@@ -23,18 +23,21 @@ type half struct {
 	gen  uint32 // the generation that is in it, or 0
 	pos  int64  // where the next run goes
 	full bool   // sealed: waits for its move
+	read bool   // open for reading alone
 	bad  bool   // a write or flush failed: replaced after its move
 }
 
 // openHalf opens or makes the file. On a read-only file system it opens it for
 // reading alone.
 func openHalf(path string, size int64) (*half, error) {
+	read := false
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, syscall.EROFS) {
 		f, err = os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {
 			return &half{path: path, size: size}, nil
 		}
+		read = true
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -44,7 +47,7 @@ func openHalf(path string, size int64) (*half, error) {
 		f.Close()
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &half{path: path, size: size, f: f, wrote: st.Size()}, nil
+	return &half{path: path, size: size, f: f, wrote: st.Size(), read: read}, nil
 }
 
 // room is the number of blocks that still fit.

@@ -63,6 +63,11 @@ func (s *Store) pending() bool {
 func (s *Store) endMove(err error) error {
 	if err != nil {
 		s.failed(err)
+		if distrusted(err) { // what a move can't write, a flush may only seem to
+			s.appendMu.Lock()
+			s.suspect = true
+			s.appendMu.Unlock()
+		}
 	}
 	s.mu.Lock()
 	s.moveErr = err

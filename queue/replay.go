@@ -76,6 +76,9 @@ func (s *Store) openHalves() (found [2]scanned, err error) {
 			if flushed = s.opt.Fault("journal reread"); flushed == nil {
 				flushed = forget(h.f)
 			}
+			if flushed == nil && !h.read && s.about.Boot == s.opt.Boot {
+				flushed = stillCommits(s.opt.Dir)
+			}
 		}
 		if found[i], err = h.scan(s.about.Consumed, s.packer.press); err != nil {
 			return found, err
