@@ -123,7 +123,7 @@ func hasRoom(dir string, headroom, bytes int64) error {
 		return fmt.Errorf("read free space of %s: %w", dir, err)
 	}
 	if st.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("test store in %s: %w", dir, unix.EROFS)
+		return fmt.Errorf("test store in %s: %w: it is mounted read-only; dmesg says whether an error made it so", dir, unix.EROFS)
 	}
 	size, free := int64(st.Blocks)*int64(st.Bsize), int64(st.Bavail)*int64(st.Bsize)
 	if headroom == 0 { // as the store itself chooses

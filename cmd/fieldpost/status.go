@@ -112,7 +112,7 @@ func wearText(w *edge.WearStatus) string {
 		text += ", " + bytesText(int64(w.BytesPerEvent)) + " an event"
 	}
 	if w.Device != "" {
-		text += "; " + w.Device + " took " + bytesText(w.DeviceToday) + " in all"
+		text += "; all programs together wrote " + bytesText(w.DeviceToday) + " to " + w.Device
 	}
 	return text
 }

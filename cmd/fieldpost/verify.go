@@ -25,7 +25,7 @@ missing. A ring is closed when a ledger told its end, nothing is missing, and no
 id has two contents. The files count as one: they may overlap, be in any order,
 hold several agents, and be packed with gzip or zstd. A line that a crash cut off
 counts for nothing; what it held must stand elsewhere. Exit code 1 where something
-is missing, contradicts itself, or is not closed.`,
+is missing, contradicts itself, is not closed, or can't be read.`,
 		Args: takes(1, -1, "files with events"),
 	}
 	out := outputFlag(cmd)
