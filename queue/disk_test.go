@@ -218,6 +218,36 @@ func TestHeadroomBeforeItsHole(t *testing.T) {
 	}
 }
 
+// TestReadOnlyDiskWithAnUnfilledSegment: what a start would remove stays, and all
+// is read.
+func TestReadOnlyDiskWithAnUnfilledSegment(t *testing.T) {
+	dir := mountSmall(t, "8m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	s := open(t, opt)
+	put(t, s, "events", texts(1, 100)...)
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "events", "record 101")
+	if err := os.WriteFile(segmentPath(filepath.Join(opt.Dir, "rings", "events"), 101), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kill(s)
+	remount(t, dir, syscall.MS_RDONLY)
+	s = open(t, opt)
+	if got, holes := all(t, s, "events"); len(got) != 101 || holes != nil {
+		t.Fatalf("%d records, holes %+v", len(got), holes)
+	}
+	remount(t, dir, 0)
+	appendSoon(t, s, "record 102")
+	if err := s.Move(); err != nil {
+		_ = s.Move() // the first finds the file
+	}
+	if got, holes := all(t, s, "events"); len(got) != 102 || holes != nil {
+		t.Fatalf("%d records, holes %+v", len(got), holes)
+	}
+}
+
 // TestStillCommits: a file system that takes no names is told, a full one is not.
 func TestStillCommits(t *testing.T) {
 	dir := mountSmall(t, "8m")

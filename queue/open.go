@@ -211,9 +211,7 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 			if sum.last == 0 { // a stop came between making it and its first commit
 				seg.release()
 				r.segments = r.segments[:len(r.segments)-1]
-				if err := seg.remove(); err != nil {
-					return err
-				}
+				s.dropUnfilled(seg)
 				continue
 			}
 			if sum.last >= r.moved {
@@ -229,9 +227,7 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 		}
 		if !rec.lost && seg.first > r.moved && seg.unborn() { // what it was made for is in the journal yet
 			r.segments = r.segments[:len(r.segments)-1]
-			if err := seg.remove(); err != nil {
-				return err
-			}
+			s.dropUnfilled(seg)
 			continue
 		}
 		rec.broken = true
@@ -252,6 +248,14 @@ func (s *Store) probe(r *ring, rec *recovery) error {
 		r.segments = r.segments[:len(r.segments)-1]
 	}
 	return nil
+}
+
+// dropUnfilled removes a file that nothing was ever stored in. On a disk that takes
+// no writes it stays, and the store is read all the same.
+func (s *Store) dropUnfilled(seg *segment) {
+	if err := seg.remove(); err != nil {
+		s.log.Warn("a segment that was never filled stays", "error", err)
+	}
 }
 
 // loseBetween notes as damaged what of from..to is not in kept.
