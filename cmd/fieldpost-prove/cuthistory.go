@@ -293,13 +293,6 @@ func (h *history) addTo(r *result, where string) {
 	h.acknowledged, h.lost, h.duplicated, h.faults = 0, 0, 0, nil
 }
 
-// broken reports whether a promise was found broken that addTo has not given yet.
-func (h *history) broken() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.faults) > 0
-}
-
 // reading is the whole store as one reader saw it.
 type reading struct {
 	events []wireEvent

@@ -147,15 +147,26 @@ func runProve(ctx context.Context, args []string, out io.Writer) error {
 	p := &proof{binary: abs, dir: temp, seed: *seed, out: os.Stderr}
 	fmt.Fprintf(out, "seed %d\n", *seed)
 	began := time.Now()
+	all, err := p.runAll(ctx, chosen, *sample, *runs)
+	if perr := printResults(out, all); perr != nil {
+		return perr
+	}
+	fmt.Fprintf(out, "%v in all\n", time.Since(began).Round(time.Second))
+	return err
+}
+
+// runAll runs harnesses one after the other, each as often as its table says, or
+// runs times where that is not 0.
+func (p *proof) runAll(ctx context.Context, chosen []harness, sample bool, runs int) ([]result, error) {
 	var all []result
 	var errs []error
 	for _, h := range chosen {
 		n := h.full
-		if *sample {
+		if sample {
 			n = h.sample
 		}
-		if *runs > 0 {
-			n = *runs
+		if runs > 0 {
+			n = runs
 		}
 		p.say("== %s: %d runs", h.name, n)
 		start := time.Now()
@@ -169,11 +180,7 @@ func runProve(ctx context.Context, args []string, out io.Writer) error {
 		all = append(all, results...)
 		p.say("== %s: %v", h.name, time.Since(start).Round(time.Second))
 	}
-	if err := printResults(out, all); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%v in all\n", time.Since(began).Round(time.Second))
-	return errors.Join(errs...)
+	return all, errors.Join(errs...)
 }
 
 // choose gives the harnesses of a list of names.

@@ -16,10 +16,10 @@ import (
 
 // What an agent on a slow disk owes.
 const (
-	slowFlush   = 500 * time.Millisecond
-	slowFor     = 8 * time.Second
-	slowAnswer  = 10 * time.Second // a client's patience
-	watchdogSec = 6 * time.Second  // a fifth of the unit's; the agent answers thrice as often
+	slowFlush    = 500 * time.Millisecond
+	slowFor      = 8 * time.Second
+	slowAnswer   = 10 * time.Second // a client's patience
+	watchdogTime = 6 * time.Second  // a fifth of the unit's; the agent answers thrice as often
 )
 
 // runSlow takes the agent through what makes everything slow or scarce: flushes of
@@ -101,7 +101,7 @@ func (s *series) slow(ctx context.Context) (err error) {
 	if took := time.Duration(s.writers.slowest.Load()); took > slowAnswer {
 		s.history.note(fmt.Sprintf("a client was answered after %v", took))
 	}
-	if quiet := dog.Longest(); quiet > watchdogSec {
+	if quiet := dog.Longest(); quiet > watchdogTime {
 		s.history.note(fmt.Sprintf("the watchdog heard nothing for %v", quiet))
 	}
 	return s.end(ctx)
@@ -329,7 +329,7 @@ func newWatchdog(dir string) (*watchdog, error) {
 
 // prefix is what runs the agent so that it tells this watchdog.
 func (w *watchdog) prefix() []string {
-	return []string{"env", "NOTIFY_SOCKET=" + w.path, fmt.Sprintf("WATCHDOG_USEC=%d", watchdogSec.Microseconds())}
+	return []string{"env", "NOTIFY_SOCKET=" + w.path, fmt.Sprintf("WATCHDOG_USEC=%d", watchdogTime.Microseconds())}
 }
 
 // Longest is the longest time between two words; that since the last one counts.
@@ -337,7 +337,7 @@ func (w *watchdog) Longest() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.last.IsZero() {
-		return 2 * watchdogSec // it never said anything
+		return 2 * watchdogTime // it never said anything
 	}
 	return w.longest
 }
