@@ -54,11 +54,13 @@ func (a *app) openStopped(dir string) (*stoppedStore, error) {
 		_ = store.Close() // nothing was written
 		return nil, err
 	}
-	id := ""
-	if cfg, err := a.loadConfig("", nil); err == nil {
-		id = cfg.Agent.ID
+	id, ok := agent.StoreAgent(store)
+	if !ok {
+		if cfg, err := a.loadConfig("", nil); err == nil {
+			id = cfg.Agent.ID
+		}
+		id = agent.ID(id, board.Serial)
 	}
-	id = agent.ID(id, board.Serial)
 	return &stoppedStore{store: store, log: edge.NewLog(store, clock, id), agent: id}, nil
 }
 

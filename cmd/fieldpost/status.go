@@ -101,7 +101,7 @@ func printStatus(w io.Writer, st *status) error {
 
 // wearText shows what was written to the flash today.
 func wearText(w *edge.WearStatus) string {
-	text := bytesText(w.Today) + " today"
+	text := "at most " + bytesText(w.Today) + " today" // newer kernels count too much: see card.OwnWrites
 	if w.Budget > 0 {
 		text += " of " + bytesText(w.Budget)
 	}
@@ -110,6 +110,9 @@ func wearText(w *edge.WearStatus) string {
 	}
 	if w.BytesPerEvent > 0 {
 		text += ", " + bytesText(int64(w.BytesPerEvent)) + " an event"
+	}
+	if w.Budget > 0 && max(w.Today, w.Projected) > w.Budget {
+		text += ", OVER store.wear"
 	}
 	if w.Device != "" {
 		text += "; all programs together wrote " + bytesText(w.DeviceToday) + " to " + w.Device

@@ -22,9 +22,22 @@ func (a *agent) tellStart() {
 	if ev, ok := newEpoch(a.store); ok {
 		a.pump.Emit(ev, nil)
 	}
-	a.pump.Emit(systemEvent("boot", map[string]any{
+	a.pump.EmitWith(systemEvent("boot", map[string]any{
 		"boot": a.board.BootID, "version": a.opt.Version, "config": a.opt.Config.Hash, "model": a.board.Model, "simulated": a.simulated(),
-	}), nil)
+	}), nil, queue.Row{Table: agentTable, Key: agentKey, Value: []byte(a.id)})
+}
+
+// The row that names the agent whose store it is, for who reads it elsewhere.
+const (
+	agentTable = "agent"
+	agentKey   = "id"
+)
+
+// StoreAgent is the id of the agent that wrote to a store last; ok is false where
+// none has said its name.
+func StoreAgent(s *queue.Store) (id string, ok bool) {
+	raw, ok := s.Get(agentTable, agentKey)
+	return string(raw), ok
 }
 
 // newEpoch is the event of an epoch in which nothing was stored yet.

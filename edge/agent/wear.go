@@ -225,9 +225,15 @@ func (r *wearRow) row() queue.Row {
 
 // wearAdvice says what would lessen the wear.
 func wearAdvice(causes []wearCause, s edge.WearStatus, sync func(string) time.Duration) string {
+	advice := wearCure(causes, sync)
 	if s.Device != "" && s.DeviceToday > 3*s.Today {
-		return fmt.Sprintf("most of what %s took is not the agent's: look what else writes there", s.Device)
+		advice += fmt.Sprintf("; and most of what %s took is not the agent's: look what else writes there", s.Device)
 	}
+	return advice
+}
+
+// wearCure is what would lessen the agent's own share of it.
+func wearCure(causes []wearCause, sync func(string) time.Duration) string {
 	if len(causes) == 0 {
 		return "nothing asked for a flush yet: it is the start that writes"
 	}
