@@ -63,6 +63,10 @@ func openCrashStore(opt queue.Options) (*crashStore, error) {
 		return nil, err
 	}
 	board.BootID, board.Serial = opt.Boot, opt.Serial
+	// A boot of the workload is no older than the run: three of a machine that has
+	// been up for eight hours would prove that a day has passed, and keys go then.
+	mono, began := board.Mono, runBegan()
+	board.Mono = func() int64 { return mono() - began }
 	s, err := queue.Open(opt)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)

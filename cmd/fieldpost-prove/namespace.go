@@ -6,11 +6,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// ownMounts is set in the environment of a process that has its own mounts.
+// ownMounts is set in the environment of a process that has its own mounts, to
+// CLOCK_MONOTONIC in nanoseconds when they were made: all that a run starts knows
+// from it when the run began.
 const ownMounts = "FIELDPOST_PROVE_MOUNTS"
 
 // inOwnMounts runs the program again in a mount namespace of its own, unless it is
@@ -27,7 +32,11 @@ func inOwnMounts(ctx context.Context, args []string, out io.Writer) (ran bool, e
 		return true, fmt.Errorf("run in own mounts: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = append(os.Environ(), ownMounts+"=1")
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return true, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+	}
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", ownMounts, now.Nano()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -36,4 +45,13 @@ func inOwnMounts(ctx context.Context, args []string, out io.Writer) (ran bool, e
 		return true, fmt.Errorf("in own mounts: %w", err)
 	}
 	return true, nil
+}
+
+// runBegan is CLOCK_MONOTONIC in nanoseconds when the run began; 0 outside of one.
+func runBegan() int64 {
+	began, err := strconv.ParseInt(os.Getenv(ownMounts), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return began
 }
