@@ -209,7 +209,7 @@ func (m mutant) apply(root string) (map[string]string, error) {
 func byCrash(ctx context.Context, p *proof, b *mutantBuild) (bool, error) {
 	const tries, states = 4, "300"
 	for try := range uint64(tries) {
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, b.prove, "prove", "-only", "crash", "-runs", states,
 			"-seed", fmt.Sprint(p.seed+try), "-fieldpost", b.fieldpost)
