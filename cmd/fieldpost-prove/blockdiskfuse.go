@@ -44,7 +44,7 @@ func serveBlocks(path string, image *blockImage) (*fuse.Server, error) {
 		},
 		MountOptions: fuse.MountOptions{
 			DirectMountStrict: true, FsName: "fieldpost-prove", Name: "blocks",
-			MaxWrite: 1 << 20, DisableXAttrs: true,
+			MaxWrite: 1 << 20, DisableXAttrs: true, DisableSplice: true, // a pipe holds a little less than that
 		},
 	})
 	if err != nil {
