@@ -205,7 +205,7 @@ func (s *Store) makeRoom(blocks int, plain int64) error {
 func (s *Store) turn() error {
 	other := s.halves[1-s.active]
 	if other.bad || other.f == nil {
-		if err := other.replace(); err != nil {
+		if err := s.replace(other); err != nil {
 			return err
 		}
 	}
@@ -228,9 +228,9 @@ func (s *Store) writeFlush(f *flush, stream []byte, codec byte) error {
 	err := h.write(run, s.opt.Fault)
 	if err == nil && s.suspect {
 		err = h.verify(run)
-		if err == nil {
-			err = stillCommits(s.opt.Dir)
-		}
+	}
+	if err == nil && (s.suspect || !h.ownsBlocks()) {
+		err = stillCommits(s.opt.Dir)
 	}
 	if err != nil {
 		s.suspect = true

@@ -35,13 +35,16 @@ func writeAnew(path string) error {
 	return copyFromDisk(path, direct)
 }
 
+// signOfLife names what stillCommits makes; a kill may leave one.
+const signOfLife = ".alive-*"
+
 // stillCommits reports whether the file system still makes changes of its own
 // durable. ext4 whose log broke off says of a flush that all went well, if the
 // transaction that it is about ended with the log; only a new one fails. So a flush
 // that may have met that counts when a name can be made, and made durable, after
 // it. A disk that is full is none of that.
 func stillCommits(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, ".alive"), os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.CreateTemp(dir, signOfLife)
 	if err == nil {
 		err = f.Sync()
 		f.Close()

@@ -57,7 +57,7 @@ func (s *Store) clearDoubt() error {
 		h = s.halves[s.active]
 	}
 	if h.bad { // it failed there too
-		if err := h.replace(); err != nil {
+		if err := s.replace(h); err != nil {
 			return err
 		}
 		h.pos, h.full = 0, false

@@ -19,6 +19,7 @@ type half struct {
 	mu    sync.Mutex // guards f against the background writer, and wrote
 	f     *os.File
 	wrote int64 // the file has blocks up to here, so that a flush needs no new ones
+	own   bool  // all of its blocks are durably its own: a flush changes nothing but them
 
 	gen  uint32 // the generation that is in it, or 0
 	pos  int64  // where the next run goes
@@ -128,6 +129,36 @@ func (h *half) prewrite() (more bool, err error) {
 	return h.wrote < h.size, nil
 }
 
+// settle makes durable that the blocks of a pre-written file are its own.
+func (h *half) settle() error {
+	h.mu.Lock()
+	f, whole := h.f, h.wrote >= h.size
+	h.mu.Unlock()
+	if f == nil || !whole || h.read {
+		return nil
+	}
+	err := datasync(f)
+	if err == nil {
+		err = stillCommits(filepath.Dir(h.path))
+	}
+	if err != nil {
+		return fmt.Errorf("pre-write journal: %w", err)
+	}
+	h.mu.Lock()
+	h.own = h.f == f
+	h.mu.Unlock()
+	return nil
+}
+
+// ownsBlocks reports whether a flush depends on the disk alone. Until then it
+// depends on a change of the file system's too, and ext4 whose log broke off
+// forgets to say that it did not come about.
+func (h *half) ownsBlocks() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.own
+}
+
 // replace puts a fresh file in the place of one that failed. Its content must
 // have been moved.
 func (h *half) replace() error {
@@ -143,7 +174,7 @@ func (h *half) replace() error {
 	if h.f != nil {
 		h.f.Close()
 	}
-	h.f, h.wrote, h.pos = f, 0, 0
+	h.f, h.wrote, h.pos, h.own = f, 0, 0, false
 	if err := syncFolder(filepath.Dir(h.path)); err != nil {
 		return err // it stays bad: what is flushed into a file without a name is lost
 	}

@@ -99,5 +99,23 @@ func (s *Store) prewriter(halves ...*half) {
 				break
 			}
 		}
+		if err := h.settle(); err != nil {
+			s.log.Warn("each flush asks the file system for a sign of life", "error", err)
+		}
 	}
+}
+
+// replace puts a fresh file in the place of a half that failed, and has it filled
+// ahead. s.appendMu must be held.
+func (s *Store) replace(h *half) error {
+	if err := h.replace(); err != nil {
+		return err
+	}
+	s.mu.Lock() // a store that is being closed begins nothing
+	defer s.mu.Unlock()
+	if s.alive() {
+		s.wg.Add(1)
+		go s.prewriter(h)
+	}
+	return nil
 }

@@ -31,6 +31,10 @@ func Open(opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	left, _ := filepath.Glob(filepath.Join(opt.Dir, signOfLife)) // the pattern is good
+	for _, path := range left {
+		_ = os.Remove(path) // best effort: it is in nobody's way
+	}
 	press, err := newPress()
 	if err != nil {
 		lock.Close()
