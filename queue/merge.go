@@ -274,10 +274,10 @@ func (s *Store) seekOnce(name string, n uint64) (seq uint64, again bool, err err
 		}
 		return 1
 	})
-	if len(r.tail) > 0 && (at > 0 || len(r.segments) == 0) {
+	segs := r.liveSegments() // one below the floor may be gone already, or damaged for good
+	if len(r.tail) > 0 && (at > 0 || len(segs) == 0) {
 		found = low + uint64(at)
 	}
-	segs := r.segments
 	floor := r.floor
 	s.mu.RUnlock()
 	if found == 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -277,5 +278,39 @@ func TestNoTextHoldsABlock(t *testing.T) {
 	binary.LittleEndian.PutUint32(forged[4:], checksum(forged[8:]))
 	if _, err := parseBlockValue(forged, packer{nil, press}); err == nil {
 		t.Fatal("a block of a text's version was taken")
+	}
+}
+
+// TestDamageBelowTheFloor: a segment whose records are all gone stays until the
+// next move; nobody may look into it, whatever became of it.
+func TestDamageBelowTheFloor(t *testing.T) {
+	opt := testOptions(t.TempDir())
+	opt.Rings = map[string]Limits{"events": {Keep: 150}}
+	opt.MoveRecords = 1 << 20
+	s := open(t, opt)
+	put(t, s, "events", texts(1, 200)...)
+	if err := s.Move(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "events", texts(201, 310)...)
+	kill(s)
+	files := segmentFiles(t, opt.Dir)
+	zero(t, files[0], 0, 4*blockSize)
+	s = open(t, opt)
+	read := make(chan Page, 1)
+	go func() {
+		page, err := s.ReadAll([]string{"events"}, 0, Max{})
+		if err != nil {
+			t.Error(err)
+		}
+		read <- page
+	}()
+	select {
+	case page := <-read:
+		if last := page.Items[len(page.Items)-1]; len(page.Items) != 151 || last.Seq != 310 {
+			t.Errorf("%d items, the last is %d", len(page.Items), last.Seq)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the reader looks for ever")
 	}
 }
