@@ -37,10 +37,8 @@ func (s *Store) Append(b Batch) (Receipt, error) {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, fmt.Errorf("append %d records, %d bytes: %w", len(b.Entries), len(stream), ErrTooLarge)
 	}
-	plain, codec := int64(len(stream)), byte(codecPlain)
-	if len(stream) >= pressFrom { // the tail goes on to hold it as it was
-		stream, codec = s.packer.press.shrink(make([]byte, 0, len(stream)), stream)
-	}
+	plain := int64(len(stream))
+	stream, codec := s.packer.press.shrinkFlush(stream)
 	if err := s.makeRoom(blocksFor(len(stream)), plain); err != nil {
 		s.redo(f.rows[len(b.Rows):])
 		return Receipt{}, s.failed(err)

@@ -20,7 +20,7 @@ var errDoubt = fmt.Errorf("the last flush of the journal is not durable yet: %w"
 // doubtLast takes the last flush out of what the halves have, if it is in doubt. In
 // a new boot nothing is: what is read then comes from the disk.
 func (s *Store) doubtLast(found *[2]scanned, older, newer int, rec *recovery) {
-	sameRun := !rec.lost && !rec.broken && s.about.Boot == s.opt.Boot
+	sameRun := !rec.lost && !rec.broken && s.about.Boot == s.opt.Boot && s.about.Serial == s.opt.Serial // else an epoch begins
 	k := len(found[newer].flushes)
 	if !s.unflushed || !sameRun || k == 0 {
 		return
@@ -63,10 +63,8 @@ func (s *Store) clearDoubt() error {
 		h.pos, h.full = 0, false
 	}
 	stream := appendStream(make([]byte, 0, streamRoom(f)), f)
-	plain, codec := int64(len(stream)), byte(codecPlain)
-	if len(stream) >= pressFrom {
-		stream, codec = s.packer.press.shrink(make([]byte, 0, len(stream)), stream)
-	}
+	plain := int64(len(stream))
+	stream, codec := s.packer.press.shrinkFlush(stream)
 	s.suspect = true
 	if err := s.writeFlush(f, stream, codec); err != nil {
 		return err

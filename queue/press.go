@@ -49,6 +49,15 @@ func (p *press) shrink(dst, src []byte) (out []byte, codec byte) {
 	return append(out[:at], src...), codecPlain
 }
 
+// shrinkFlush presses the stream of a flush where that is worth its while. What is
+// given stays as it is: the tail goes on to hold it.
+func (p *press) shrinkFlush(stream []byte) (out []byte, codec byte) {
+	if len(stream) < pressFrom {
+		return stream, codecPlain
+	}
+	return p.shrink(make([]byte, 0, len(stream)), stream)
+}
+
 // open undoes shrink, of what was at most so large. What is plain is given as it is.
 func (p *press) open(codec byte, src []byte, most int) ([]byte, error) {
 	switch codec {
