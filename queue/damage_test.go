@@ -66,8 +66,9 @@ func copyStore(t *testing.T, from, to string) {
 	}
 }
 
-// blockPage gives a page in the middle of a block that the tree has: of one that
-// was filled on, an older copy stays in a free page.
+// blockPage gives a page in the middle of a block that the tree has, which goes on in
+// the page after it: of a block that was filled on, an older copy stays in a free page,
+// and one that a move had no more records for may end in its first page.
 func blockPage(t *testing.T, path string) int64 {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -75,13 +76,17 @@ func blockPage(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	free := freePages(t, path)
+	inside := func(page int) bool {
+		return !free[page] && binary.LittleEndian.Uint64(raw[page*blockSize:]) != uint64(page) // a page that begins a node has its number
+	}
 	for at := len(raw) / 3; ; at++ {
 		i := bytes.Index(raw[at:], []byte(blockMagic))
 		if i < 0 {
 			t.Fatal("no block in the file")
 		}
-		if at += i; !free[at/blockSize] {
-			return int64(at/blockSize+1) * blockSize
+		at += i
+		if page := at / blockSize; !free[page] && inside(page+1) && inside(page+2) {
+			return int64(page+1) * blockSize
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"fieldpost/edge"
@@ -62,15 +63,17 @@ func newHourly(days int) hourly {
 // virtualBoard is a board whose time the proof moves. Its wall clock is right.
 type virtualBoard struct {
 	boot  string
-	start time.Time // when it booted
-	now   time.Time
+	start time.Time    // when it booted
+	now   atomic.Int64 // nanoseconds since start
 }
+
+func (v *virtualBoard) set(now time.Time) { v.now.Store(int64(now.Sub(v.start))) }
 
 func (v *virtualBoard) board() edge.Board {
 	return edge.Board{
 		BootID: v.boot, Serial: "prove", Model: "virtual",
-		Mono:     func() int64 { return int64(v.now.Sub(v.start)) },
-		Wall:     func() time.Time { return v.now },
+		Mono:     v.now.Load,
+		Wall:     func() time.Time { return v.start.Add(time.Duration(v.now.Load())) },
 		Adjtimex: func() (bool, time.Duration, error) { return true, time.Millisecond, nil },
 		Steps:    func(context.Context) <-chan struct{} { return nil },
 	}
@@ -125,7 +128,7 @@ func (h *thinHistory) live(ctx context.Context, r *result) error {
 				return err
 			}
 		}
-		h.board.now = h.begin.Add(time.Duration(i) * thinEvery)
+		h.board.set(h.begin.Add(time.Duration(i) * thinEvery))
 		for s, name := range thinSensors {
 			ev := edge.Event{Name: name, Kind: edge.Sample, From: "device:" + name, Data: h.sample(s, i)}
 			data, err := edge.AppendPayload(nil, &ev)
@@ -188,7 +191,8 @@ func (h *thinHistory) reboot(ctx context.Context, i int) error {
 		}
 	}
 	now := h.begin.Add(time.Duration(i)*thinEvery - time.Second)
-	h.board = &virtualBoard{boot: fmt.Sprint("boot-", i), start: now.Add(-time.Minute), now: now}
+	h.board = &virtualBoard{boot: fmt.Sprint("boot-", i), start: now.Add(-time.Minute)}
+	h.board.set(now)
 	thin := func(size int64) queue.Limits { return queue.Limits{Size: size, Thin: true} }
 	minutes, hours := edge.ThinRings(edge.RingSamples)
 	board := h.board.board()
