@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"fieldpost/queue"
@@ -29,11 +30,12 @@ func (b *backoff) next() time.Duration {
 // Call it once.
 func (p *Pump) Run(ctx context.Context) error {
 	defer p.close()
-	if err := p.keys.load(p.opt.Store); err != nil {
-		p.opt.Log.Warn("read the idempotency keys; they are kept past their time", "err", err)
-	}
+	since := p.opt.Store.NextN()
 	p.flusher.Unlock()
 	defer p.flusher.Lock() // for good: nobody flushes after Run, and none still does
+	var loading sync.WaitGroup
+	defer loading.Wait()
+	loading.Go(func() { p.loadKeys(ctx, since) })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -61,6 +63,18 @@ func (p *Pump) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// loadKeys learns in which order the keys of earlier runs are to be forgotten. They
+// count before that too: a key is looked up in the store.
+func (p *Pump) loadKeys(ctx context.Context, since uint64) {
+	order, err := p.keys.load(ctx, p.opt.Store, since)
+	if err != nil {
+		p.opt.Log.Warn("read the idempotency keys; they are kept past their time", "err", err)
+	}
+	p.flusher.Lock()
+	defer p.flusher.Unlock()
+	p.keys.order = append(order, p.keys.order...)
 }
 
 // turn flushes what waits, as soon as nobody else does. False means that the

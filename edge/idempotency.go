@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -105,19 +106,20 @@ func (k *keyring) runs(key idemKey) bool {
 	return k.running[key]
 }
 
-// load reads the keys that the store remembers.
-func (k *keyring) load(s appender) error {
-	k.order = nil
-	err := s.Each(tableKeys, "", func(key string, value []byte) bool {
+// load reads the keys that the store remembers, but for those of n from since on: who
+// stored them has them. It stops when ctx is done. A large table takes seconds on a
+// slow card, so nothing waits for it.
+func (k *keyring) load(ctx context.Context, s appender, since uint64) (order []agedKey, err error) {
+	err = s.Each(tableKeys, "", func(key string, value []byte) bool {
 		raw, err := hex.DecodeString(key)
 		a, ok := parseAnswer(value)
-		if err == nil && len(raw) == len(idemKey{}) && ok {
-			k.order = append(k.order, agedKey{idemKey(raw), a.last(), a.st})
+		if err == nil && len(raw) == len(idemKey{}) && ok && a.last() < since {
+			order = append(order, agedKey{idemKey(raw), a.last(), a.st})
 		}
-		return true
+		return ctx.Err() == nil
 	})
-	slices.SortFunc(k.order, func(a, b agedKey) int { return cmp.Compare(a.n, b.n) })
-	return err
+	slices.SortFunc(order, func(a, b agedKey) int { return cmp.Compare(a.n, b.n) })
+	return order, err
 }
 
 // rows are what a flush must write for a keyed request: its answer, and the end

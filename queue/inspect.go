@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -31,6 +32,7 @@ const (
 	boltFreeList = 0x10
 	boltNone     = ^uint64(0) // in place of a free list's page
 	boltDepth    = 32         // more levels than any tree of ours has
+	maxBoltKey   = 32768      // bbolt's MaxKeySize
 )
 
 // inspect walks all pages of a bbolt file before it is written to. bbolt trusts
@@ -46,7 +48,11 @@ func inspect(path string) error {
 		return fmt.Errorf("inspect %s: %w", filepath.Base(path), err)
 	}
 	defer f.Close()
-	in := inspection{f: f}
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", filepath.Base(path), err)
+	}
+	in := inspection{f: f, size: st.Size()}
 	if err := in.run(); err != nil {
 		return fmt.Errorf("inspect %s: %w: %v", filepath.Base(path), errDamaged, err)
 	}
@@ -54,22 +60,19 @@ func inspect(path string) error {
 }
 
 type inspection struct {
-	f    *os.File
+	f    io.ReaderAt
+	size int64
 	high uint64 // pages in use
 	used []bool // by page: free, or seen in the tree
 }
 
 func (in *inspection) run() error {
-	st, err := in.f.Stat()
-	if err != nil {
-		return err
-	}
 	root, free, err := in.meta()
 	if err != nil {
 		return err
 	}
-	if in.high > uint64(st.Size())/blockSize {
-		return fmt.Errorf("%d pages in use, and the file has %d bytes", in.high, st.Size())
+	if in.high > uint64(in.size)/blockSize {
+		return fmt.Errorf("%d pages in use, and the file has %d bytes", in.high, in.size)
 	}
 	in.used = make([]bool, in.high)
 	if free != boltNone {
@@ -121,39 +124,75 @@ func (in *inspection) take(id, pages uint64) error {
 	return nil
 }
 
-// page reads a page with its overflow, and marks them.
-func (in *inspection) page(id uint64) (raw []byte, flags, count uint16, err error) {
+// node is a page with its overflow, or an inline one, of which what is looked at is
+// read: the blocks of a segment are most of it, and no structure.
+type node struct {
+	in           *inspection
+	at           int64 // where it begins in the file
+	head         []byte
+	size         int // with what is not read
+	flags, count uint16
+}
+
+// bytes gives n bytes from a place in the node.
+func (p *node) bytes(at, n int) ([]byte, error) {
+	if at < 0 || n < 0 || n > p.size-at {
+		return nil, fmt.Errorf("%d bytes at %d lie outside", n, at)
+	}
+	if at+n <= len(p.head) {
+		return p.head[at : at+n], nil
+	}
+	out := make([]byte, n)
+	if _, err := p.in.f.ReadAt(out, p.at+int64(at)); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// page reads a page's head and elements, and marks it with its overflow.
+func (in *inspection) page(id uint64) (*node, error) {
 	if id >= in.high {
-		return nil, 0, 0, fmt.Errorf("page %d of %d", id, in.high)
+		return nil, fmt.Errorf("page %d of %d", id, in.high)
 	}
-	var head [boltHead]byte
-	if _, err := in.f.ReadAt(head[:], int64(id)*blockSize); err != nil {
-		return nil, 0, 0, err
+	p := &node{in: in, at: int64(id) * blockSize, head: make([]byte, blockSize)}
+	if _, err := in.f.ReadAt(p.head, p.at); err != nil {
+		return nil, err
 	}
-	if own := binary.LittleEndian.Uint64(head[:]); own != id {
-		return nil, 0, 0, fmt.Errorf("page %d says that it is %d", id, own)
+	if own := binary.LittleEndian.Uint64(p.head); own != id {
+		return nil, fmt.Errorf("page %d says that it is %d", id, own)
 	}
-	pages := uint64(binary.LittleEndian.Uint32(head[12:])) + 1
+	pages := uint64(binary.LittleEndian.Uint32(p.head[12:])) + 1
 	if err := in.take(id, pages); err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
-	raw = make([]byte, pages*blockSize)
-	if _, err := in.f.ReadAt(raw, int64(id)*blockSize); err != nil {
-		return nil, 0, 0, err
+	p.size = int(pages) * blockSize
+	p.flags, p.count = binary.LittleEndian.Uint16(p.head[8:]), binary.LittleEndian.Uint16(p.head[10:])
+	return p, p.need(boltHead + int(p.count)*boltElement)
+}
+
+// need has the first n bytes of the node read.
+func (p *node) need(n int) error {
+	if n <= len(p.head) || n > p.size { // what lies outside is found by who looks
+		return nil
 	}
-	return raw, binary.LittleEndian.Uint16(head[8:]), binary.LittleEndian.Uint16(head[10:]), nil
+	head, err := p.bytes(0, n)
+	p.head = head
+	return err
 }
 
 func (in *inspection) freeList(id uint64) error {
-	raw, flags, count, err := in.page(id)
+	p, err := in.page(id)
 	if err != nil {
 		return err
 	}
-	ids, n := raw[boltHead:], uint64(count)
+	if err := p.need(p.size); err != nil {
+		return err
+	}
+	ids, n := p.head[boltHead:], uint64(p.count)
 	if n == 0xffff {
 		n, ids = binary.LittleEndian.Uint64(ids), ids[8:]
 	}
-	if flags != boltFreeList || n > uint64(len(ids))/8 {
+	if p.flags != boltFreeList || n > uint64(len(ids))/8 {
 		return fmt.Errorf("page %d is no free list", id)
 	}
 	for i := range n {
@@ -166,37 +205,46 @@ func (in *inspection) freeList(id uint64) error {
 
 // tree walks the pages below id, whose keys must be in from..to, to not included.
 func (in *inspection) tree(id uint64, from, to []byte, depth int) error {
-	raw, flags, count, err := in.page(id)
+	p, err := in.page(id)
 	if err != nil {
 		return err
 	}
 	if depth > boltDepth {
 		return fmt.Errorf("page %d: the tree has no end", id)
 	}
-	if err := in.node(raw, flags, count, from, to, depth); err != nil {
+	if err := p.walk(from, to, depth); err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
-func (in *inspection) node(raw []byte, flags, count uint16, from, to []byte, depth int) error {
-	if flags != boltLeaf && (flags != boltBranch || count == 0) || boltHead+int(count)*boltElement > len(raw) {
-		return fmt.Errorf("flags %d, %d elements", flags, count)
+// element gives the fields of an element.
+func (p *node) element(i int) []byte { return p.head[boltHead+i*boltElement:][:boltElement] }
+
+// key gives an element's key, and the place behind it.
+func (p *node) key(i int) (key []byte, after int, err error) {
+	e := p.element(i)
+	at, n := binary.LittleEndian.Uint32(e), binary.LittleEndian.Uint32(e[4:])
+	if p.flags == boltLeaf {
+		at, n = binary.LittleEndian.Uint32(e[4:]), binary.LittleEndian.Uint32(e[8:])
 	}
-	key := func(i int) ([]byte, []byte, error) { // and what stands behind it
-		e := raw[boltHead+i*boltElement:]
-		at, n := uint64(binary.LittleEndian.Uint32(e)), uint64(binary.LittleEndian.Uint32(e[4:]))
-		if flags == boltLeaf {
-			at, n = uint64(binary.LittleEndian.Uint32(e[4:])), uint64(binary.LittleEndian.Uint32(e[8:]))
-		}
-		if at+n > uint64(len(e)) || at < boltElement {
-			return nil, nil, fmt.Errorf("element %d lies outside", i)
-		}
-		return e[at : at+n], e[at+n:], nil
+	if at < boltElement || n > maxBoltKey {
+		return nil, 0, fmt.Errorf("element %d: a key of %d bytes at %d", i, n, at)
+	}
+	from := boltHead + i*boltElement + int(at)
+	if key, err = p.bytes(from, int(n)); err != nil {
+		return nil, 0, fmt.Errorf("element %d: %w", i, err)
+	}
+	return key, from + int(n), nil
+}
+
+func (p *node) walk(from, to []byte, depth int) error {
+	if p.flags != boltLeaf && (p.flags != boltBranch || p.count == 0) || boltHead+int(p.count)*boltElement > p.size {
+		return fmt.Errorf("flags %d, %d elements", p.flags, p.count)
 	}
 	var last []byte
-	for i := range int(count) {
-		k, rest, err := key(i)
+	for i := range int(p.count) {
+		k, after, err := p.key(i)
 		if err != nil {
 			return err
 		}
@@ -204,16 +252,16 @@ func (in *inspection) node(raw []byte, flags, count uint16, from, to []byte, dep
 			return fmt.Errorf("key %.32q is not in order", k)
 		}
 		last = k
-		if flags == boltLeaf {
-			err = in.leaf(raw[boltHead+i*boltElement:], rest, depth)
+		if p.flags == boltLeaf {
+			err = p.leaf(p.element(i), after, depth)
 		} else {
 			next := to
-			if i+1 < int(count) {
-				if next, _, err = key(i + 1); err != nil {
+			if i+1 < int(p.count) {
+				if next, _, err = p.key(i + 1); err != nil {
 					return err
 				}
 			}
-			err = in.tree(binary.LittleEndian.Uint64(raw[boltHead+i*boltElement+8:]), k, next, depth+1)
+			err = p.in.tree(binary.LittleEndian.Uint64(p.element(i)[8:]), k, next, depth+1)
 		}
 		if err != nil {
 			return err
@@ -222,10 +270,10 @@ func (in *inspection) node(raw []byte, flags, count uint16, from, to []byte, dep
 	return nil
 }
 
-// leaf looks at an element of a leaf, whose value stands in rest.
-func (in *inspection) leaf(element, rest []byte, depth int) error {
-	flags, n := binary.LittleEndian.Uint32(element), uint64(binary.LittleEndian.Uint32(element[12:]))
-	if n > uint64(len(rest)) || flags > 1 {
+// leaf looks at an element of a leaf, whose value stands at a place in the node.
+func (p *node) leaf(element []byte, at, depth int) error {
+	flags, n := binary.LittleEndian.Uint32(element), int(binary.LittleEndian.Uint32(element[12:]))
+	if n > p.size-at || flags > 1 {
 		return fmt.Errorf("a value of %d bytes, flags %d", n, flags)
 	}
 	if flags == 0 {
@@ -234,12 +282,20 @@ func (in *inspection) leaf(element, rest []byte, depth int) error {
 	if n < boltHead {
 		return errors.New("a bucket without a head")
 	}
-	if root := binary.LittleEndian.Uint64(rest); root != 0 {
-		return in.tree(root, nil, nil, depth+1)
+	head, err := p.bytes(at, boltHead)
+	if err != nil {
+		return err
 	}
-	inline := rest[boltHead:n]
-	if len(inline) < boltHead || depth > boltDepth {
+	if root := binary.LittleEndian.Uint64(head); root != 0 {
+		return p.in.tree(root, nil, nil, depth+1)
+	}
+	if n < 2*boltHead || depth > boltDepth {
 		return errors.New("a bucket without its page")
 	}
-	return in.node(inline, binary.LittleEndian.Uint16(inline[8:]), binary.LittleEndian.Uint16(inline[10:]), nil, nil, depth+1)
+	inline, err := p.bytes(at+boltHead, n-boltHead)
+	if err != nil {
+		return err
+	}
+	page := &node{in: p.in, head: inline, size: len(inline), flags: binary.LittleEndian.Uint16(inline[8:]), count: binary.LittleEndian.Uint16(inline[10:])}
+	return page.walk(nil, nil, depth+1)
 }

@@ -47,9 +47,6 @@ func Open(opt Options) (*Store, error) {
 		s.abandon()
 		return nil, err
 	}
-	if s.doubt.flush != nil {
-		s.wake()
-	}
 	s.wg.Add(2)
 	go s.mover()
 	go s.prewriter(s.halves[s.active], s.halves[1-s.active])
@@ -98,13 +95,8 @@ func (s *Store) recover(id identity) error {
 		s.failed(err)
 		s.log.Error("store takes no writes yet", "error", err)
 	}
-	if rec.broken && s.running { // both halves into segments, so that reading has one source
-		for s.moving.half != nil || s.halves[s.active].pos > 0 {
-			if err := s.moveOnce(); err != nil {
-				s.log.Error("salvaged journal can't be moved yet", "error", err)
-				break
-			}
-		}
+	if rec.broken || s.doubt.flush != nil { // what is in the journal is to be elsewhere too, soon
+		s.wake()
 	}
 	return nil
 }

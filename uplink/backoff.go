@@ -17,9 +17,12 @@ func newBackoff(now time.Time) *backoff {
 	return &backoff{stable: now, roll: rand.N[time.Duration]}
 }
 
-// ended notes that a connection that was up from since on is gone.
+// ended notes that a connection that was up from since on is gone. It ended the
+// outage before it where it was up for as long, but for a minute at least and no more
+// than 5: a line that is gone for a minute each ten is found again within a second
+// each time, and one that breaks as soon as it is up is not tried at that pace for ever.
 func (b *backoff) ended(since, now time.Time) {
-	if now.Sub(since) >= stableAfter {
+	if now.Sub(since) >= min(max(since.Sub(b.stable), stableLeast), stableAfter) {
 		b.stable = now
 	}
 }

@@ -41,7 +41,8 @@ func IsPermanent(err error) bool {
 // The forwarder's times. DESIGN.md section 7 names those that users can see.
 const (
 	connectWithin = 30 * time.Second // dial, handshakes and the first answer
-	stableAfter   = 5 * time.Minute  // a connection this old ends an outage
+	stableAfter   = 5 * time.Minute  // a connection this old ends any outage
+	stableLeast   = time.Minute      // a younger one ends none
 	minWait       = time.Second      // upper end of the first waits
 	maxWait       = 5 * time.Minute  // upper end of the last ones
 	slowWait      = time.Minute      // lower end of the waits after ErrDenied

@@ -32,6 +32,22 @@ func TestBackoffFollowsTheOutage(t *testing.T) {
 	if got := b.next(up.Add(stableAfter)); got != time.Second {
 		t.Errorf("a stable connection did not end the outage: the wait is %v", got)
 	}
+	for _, tt := range []struct {
+		outage, up time.Duration
+		ends       bool
+	}{
+		{time.Second, time.Minute - 1, false},
+		{time.Second, time.Minute, true},
+		{3 * time.Minute, 3*time.Minute - 1, false},
+		{3 * time.Minute, 3 * time.Minute, true},
+	} {
+		b := newBackoff(begin)
+		up := begin.Add(tt.outage)
+		b.ended(up, up.Add(tt.up))
+		if b.stable.Equal(up.Add(tt.up)) != tt.ends {
+			t.Errorf("up for %v after an outage of %v: it is over %v, want %v", tt.up, tt.outage, !tt.ends, tt.ends)
+		}
+	}
 	for range 100 {
 		if got := newBackoff(begin).next(begin); got <= 0 || got > time.Second {
 			t.Fatalf("a wait of %v", got)
