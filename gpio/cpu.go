@@ -3,8 +3,6 @@ package gpio
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,15 +36,15 @@ func cpuDriver() Driver {
 			if err != nil {
 				return nil, err
 			}
-			return &cpu{env: env, cfg: *cfg}, cfg.Sampling.check()
+			return &cpu{root: tree(env.Root), cfg: *cfg}, cfg.Sampling.check()
 		},
 	}
 }
 
 // cpu is the device.
 type cpu struct {
-	env Env
-	cfg CPU
+	root tree
+	cfg  CPU
 }
 
 var _ Device = (*cpu)(nil)
@@ -57,7 +55,7 @@ func (d *cpu) Run(ctx context.Context, out *Outlet) error {
 	if sensor == "" {
 		return absentError(fmt.Sprintf("find temperature sensor %q below sys/class/thermal and sys/class/hwmon", d.cfg.Sensor), nil)
 	}
-	s := sampler{Sampling: d.cfg.Sampling, unit: "°C", read: func() (reading, error) { return d.read(sensor) }}
+	s := sampler{Sampling: d.cfg.Sampling, unit: "°C", read: func(context.Context) (reading, error) { return d.read(sensor) }}
 	return s.run(ctx, out)
 }
 
@@ -66,7 +64,7 @@ func (d *cpu) Run(ctx context.Context, out *Outlet) error {
 func (d *cpu) find() string {
 	best, rank := "", 0
 	consider := func(nameFile, tempFile string) {
-		name := d.text(nameFile)
+		name := textOf(nameFile)
 		r := 1
 		if strings.Contains(name, "cpu") || strings.Contains(name, "core") || strings.Contains(name, "k10temp") || strings.Contains(name, "x86_pkg") {
 			r = 2
@@ -74,14 +72,14 @@ func (d *cpu) find() string {
 		if d.cfg.Sensor != "auto" && !strings.Contains(name, d.cfg.Sensor) {
 			return
 		}
-		if _, err := d.number(tempFile); err == nil && r > rank {
+		if _, err := readNumber(tempFile); err == nil && r > rank {
 			best, rank = tempFile, r
 		}
 	}
-	for _, zone := range d.glob("sys/class/thermal/thermal_zone*") {
+	for _, zone := range d.root.glob("sys/class/thermal/thermal_zone*") {
 		consider(filepath.Join(zone, "type"), filepath.Join(zone, "temp"))
 	}
-	for _, hwmon := range d.glob("sys/class/hwmon/hwmon*") {
+	for _, hwmon := range d.root.glob("sys/class/hwmon/hwmon*") {
 		consider(filepath.Join(hwmon, "name"), filepath.Join(hwmon, "temp1_input"))
 	}
 	return best
@@ -89,12 +87,12 @@ func (d *cpu) find() string {
 
 // read takes all readings; only the temperature must be there.
 func (d *cpu) read(sensor string) (reading, error) {
-	milli, err := d.number(sensor)
+	milli, err := readNumber(sensor)
 	if err != nil {
 		return reading{}, fmt.Errorf("read temperature: %w", err)
 	}
 	r := reading{value: float64(milli) / 1000}
-	if f := strings.Fields(d.text(d.path("proc/loadavg"))); len(f) > 0 {
+	if f := strings.Fields(textOf(d.root.path("proc/loadavg"))); len(f) > 0 {
 		if load, err := strconv.ParseFloat(f[0], 64); err == nil {
 			r.more = append(r.more, Field{"load", number(load)})
 		}
@@ -107,7 +105,7 @@ func (d *cpu) read(sensor string) (reading, error) {
 
 // memory is /proc/meminfo in bytes; 0 where it says nothing.
 func (d *cpu) memory() (total, available uint64) {
-	for line := range strings.Lines(d.text(d.path("proc/meminfo"))) {
+	for line := range strings.Lines(textOf(d.root.path("proc/meminfo"))) {
 		f := strings.Fields(line)
 		if len(f) < 2 {
 			continue
@@ -126,52 +124,21 @@ func (d *cpu) memory() (total, available uint64) {
 // power adds what a Pi tells of its supply: the firmware's own word, else the
 // alarm of the kernel's rpi_volt.
 func (d *cpu) power(r reading) reading {
-	for _, file := range d.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled") {
-		bits, err := strconv.ParseUint(strings.TrimPrefix(d.text(file), "0x"), 16, 64)
+	for _, file := range d.root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled") {
+		bits, err := strconv.ParseUint(strings.TrimPrefix(textOf(file), "0x"), 16, 64)
 		if err == nil {
 			r.more = append(r.more, Field{"throttled", boolean(bits&(throttledNow|throttledCapped) != 0)},
 				Field{"undervoltage", boolean(bits&throttledUnderVoltage != 0)})
 			return r
 		}
 	}
-	for _, hwmon := range d.glob("sys/class/hwmon/hwmon*") {
-		if d.text(filepath.Join(hwmon, "name")) != "rpi_volt" {
+	for _, hwmon := range d.root.glob("sys/class/hwmon/hwmon*") {
+		if textOf(filepath.Join(hwmon, "name")) != "rpi_volt" {
 			continue
 		}
-		if alarm, err := d.number(filepath.Join(hwmon, "in0_lcrit_alarm")); err == nil {
+		if alarm, err := readNumber(filepath.Join(hwmon, "in0_lcrit_alarm")); err == nil {
 			r.more = append(r.more, Field{"undervoltage", boolean(alarm != 0)})
 		}
 	}
 	return r
-}
-
-func (d *cpu) path(name string) string { return filepath.Join(d.env.Root, name) }
-
-// glob lists files in a stable order; none where the pattern matches nothing.
-func (d *cpu) glob(pattern string) []string {
-	files, _ := filepath.Glob(d.path(pattern)) // it fails on a bad pattern only
-	return files
-}
-
-// text is a small file without its last newline, "" where it can't be read.
-func (d *cpu) text(file string) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 16<<10))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// number is a file with one integer in it.
-func (d *cpu) number(file string) (int64, error) {
-	n, err := strconv.ParseInt(d.text(file), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s has no number", file)
-	}
-	return n, nil
 }

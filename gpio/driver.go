@@ -6,6 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/spi"
+
 	"fieldpost/edge"
 	"fieldpost/queue"
 )
@@ -74,7 +78,13 @@ type Env struct {
 	Line  func(pin edge.Pin, cfg LineConfig) (Line, error) // fills Consumer
 	Clock Clock
 	Root  string // "/"; a test's folder with proc and sys in it
-	Log   *slog.Logger
+
+	// I2C and SPI open a bus for this device; whoever opened it closes it. A transaction
+	// is bounded in time: a part that hangs holds neither the device nor its neighbours.
+	I2C func(bus string) (i2c.BusCloser, error)
+	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
+
+	Log *slog.Logger
 }
 
 // Spec is one device of the config.

@@ -19,7 +19,7 @@ type reading struct {
 type sampler struct {
 	Sampling
 	unit string
-	read func() (reading, error)
+	read func(context.Context) (reading, error) // it returns soon after ctx is done
 
 	told    bool // something was told
 	bad     bool // the last that was told was not plausible
@@ -33,7 +33,10 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 	tick := time.NewTicker(s.Every.D())
 	defer tick.Stop()
 	for {
-		r, err := s.read()
+		r, err := s.read(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

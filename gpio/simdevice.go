@@ -81,7 +81,7 @@ var _ Device = (*sim)(nil)
 // Run makes readings until ctx is done. Each run begins the series anew.
 func (d *sim) Run(ctx context.Context, out *Outlet) error {
 	g := generator{cfg: d.cfg, rnd: rand.New(rand.NewPCG(d.cfg.Seed, 0))}
-	s := sampler{Sampling: d.cfg.Sampling, unit: d.cfg.Unit, read: func() (reading, error) { return reading{value: g.next()}, nil }}
+	s := sampler{Sampling: d.cfg.Sampling, unit: d.cfg.Unit, read: func(context.Context) (reading, error) { return reading{value: g.next()}, nil }}
 	return s.run(ctx, out)
 }
 

@@ -10,6 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/gpio/gpioreg"
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/spi"
 
 	"fieldpost/edge"
 	"fieldpost/queue"
@@ -43,6 +46,7 @@ type SourceOptions struct {
 	Clock   Clock
 	Lookup  Lookup               // nil: gpioreg.ByName
 	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
+	Buses   Buses                // where the I2C and SPI buses are; the zero value: periph's registries
 	Drivers []Driver             // nil: Drivers()
 	Root    string               // where proc and sys are; "" is "/"
 	Log     *slog.Logger         // nil: discard
@@ -53,6 +57,7 @@ type Source struct {
 	opt      SourceOptions
 	runners  []*runner // sorted by name
 	byName   map[string]*runner
+	buses    *buses
 	commands *commandLog
 }
 
@@ -71,7 +76,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}}
+	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses)}
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -106,7 +111,12 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			continue
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
-		dev, err := d.New(Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log}, spec.Options)
+		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log,
+			I2C: func(bus string) (i2c.BusCloser, error) { return s.buses.i2c(bus, spec.Name) },
+			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
+				return s.buses.spi(port, spec.Name, f, mode, bits)
+			}}
+		dev, err := d.New(env, spec.Options)
 		if err != nil {
 			return nil, err
 		}

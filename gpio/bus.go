@@ -1,0 +1,249 @@
+package gpio
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/i2c/i2creg"
+	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/spi"
+	"periph.io/x/conn/v3/spi/spireg"
+
+	"fieldpost/edge"
+)
+
+// How long a transaction may take, and how long one waits for those before it. The
+// kernel's I2C adapters give up after a second; a part that stretches the clock, or a
+// USB adapter that hangs, may never.
+const (
+	busWithin = 2 * time.Second
+	busWait   = 2 * time.Second
+)
+
+// ErrBusHeld: a transaction on the bus has not ended.
+var ErrBusHeld = errors.New("the bus is held")
+
+// Buses open a bus by its name, as periph's registries do; "" is the first one. A nil
+// one is that of periph's registry.
+type Buses struct {
+	I2C func(name string) (i2c.BusCloser, error)
+	SPI func(name string) (spi.PortCloser, error)
+}
+
+// SPIConn is an SPI port, set up for one part. What it waits for is bounded.
+type SPIConn interface {
+	// Tx sends w and reads as much into r, which has the same length.
+	Tx(w, r []byte) error
+	io.Closer
+}
+
+// buses keeps one guard a bus for all devices on it.
+type buses struct {
+	open Buses
+
+	mu     sync.Mutex
+	guards map[string]*busGuard
+}
+
+func newBuses(open Buses) *buses {
+	if open.I2C == nil {
+		open.I2C = i2creg.Open
+	}
+	if open.SPI == nil {
+		open.SPI = spireg.Open
+	}
+	return &buses{open: open, guards: map[string]*busGuard{}}
+}
+
+// guard is the guard of a bus, made when it is first asked for.
+func (b *buses) guard(name string) *busGuard {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.guards[name]
+	if g == nil {
+		g = &busGuard{name: name, turn: make(chan struct{}, 1)}
+		b.guards[name] = g
+	}
+	return g
+}
+
+// i2c opens a bus for a device. The error wraps edge.ErrAbsent where there is none.
+func (b *buses) i2c(name, device string) (i2c.BusCloser, error) {
+	bus, err := b.open.I2C(name)
+	if err != nil {
+		return nil, absentError("open I2C bus "+busName(name), err)
+	}
+	g := b.guard("I2C " + bus.String())
+	if err := g.hung(); err != nil { // else each try of a device would leave one more open file behind
+		bus.Close()
+		return nil, err
+	}
+	return &guardedI2C{bus: bus, guard: g, device: device}, nil
+}
+
+// spi opens a port for a device. The error wraps edge.ErrAbsent where there is none.
+func (b *buses) spi(name, device string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
+	port, err := b.open.SPI(name)
+	if err != nil {
+		return nil, absentError("open SPI port "+busName(name), err)
+	}
+	g := b.guard("SPI " + port.String())
+	conn, err := port.Connect(f, mode, bits)
+	if err == nil {
+		err = g.hung()
+	}
+	if err != nil {
+		port.Close()
+		return nil, fmt.Errorf("set up SPI port %s: %w", busName(name), err)
+	}
+	return &guardedSPI{port: port, conn: conn, guard: g, device: device}, nil
+}
+
+func busName(name string) string {
+	if name == "" {
+		return "(the first)"
+	}
+	return name
+}
+
+// busGuard lets one transaction at a time onto a bus, and bounds how long anybody
+// waits: for the kernel there is no bound, and a call that hangs can't be taken back.
+type busGuard struct {
+	name string
+	turn chan struct{} // has a token while a transaction is under way
+
+	mu     sync.Mutex
+	holder string
+	since  time.Time
+}
+
+// do runs a transaction on a goroutine of its own. After busWithin it is left to its
+// fate: it keeps the bus until the kernel gives up, and everybody else is told who
+// holds it. What tx fills must not be the caller's own memory.
+func (g *busGuard) do(device string, tx func() error) error {
+	wait := time.NewTimer(busWait)
+	defer wait.Stop()
+	select {
+	case g.turn <- struct{}{}:
+	case <-wait.C:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.heldLocked()
+	}
+	g.begin(device)
+	done := make(chan error, 1)
+	go func() {
+		defer g.end()
+		done <- tx()
+	}()
+	within := time.NewTimer(busWithin)
+	defer within.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-within.C:
+		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, busWithin)
+	}
+}
+
+func (g *busGuard) begin(device string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holder, g.since = device, time.Now()
+}
+
+func (g *busGuard) end() {
+	g.mu.Lock()
+	g.holder = ""
+	g.mu.Unlock()
+	<-g.turn
+}
+
+// heldLocked says who has the bus. The caller holds g.mu.
+func (g *busGuard) heldLocked() error {
+	return fmt.Errorf("%w: %s by device %s for %s", ErrBusHeld, g.name, g.holder, time.Since(g.since).Round(time.Second))
+}
+
+// hung is an error while a transaction is under way that nobody waits for any more.
+func (g *busGuard) hung() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.holder == "" || time.Since(g.since) < busWithin {
+		return nil
+	}
+	return g.heldLocked()
+}
+
+// close closes a file on the bus, as soon as no transaction is under way. It does not
+// wait for one that hangs.
+func (g *busGuard) close(f io.Closer) error {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+		return f.Close()
+	default:
+		go func() {
+			g.turn <- struct{}{}
+			defer func() { <-g.turn }()
+			f.Close()
+		}()
+		return nil
+	}
+}
+
+// guardedI2C is one device's view of a bus.
+type guardedI2C struct {
+	bus    i2c.BusCloser
+	guard  *busGuard
+	device string
+}
+
+var _ i2c.BusCloser = (*guardedI2C)(nil)
+
+func (b *guardedI2C) String() string { return b.bus.String() }
+
+// Tx is one transaction. It takes at most busWait and busWithin.
+func (b *guardedI2C) Tx(addr uint16, w, r []byte) error {
+	out, in := slices.Clone(w), make([]byte, len(r)) // a transaction that hangs keeps them
+	if len(r) == 0 {
+		in = nil
+	}
+	err := b.guard.do(b.device, func() error { return b.bus.Tx(addr, out, in) })
+	if err != nil {
+		return fmt.Errorf("talk to 0x%02x on %s: %w", addr, b.bus, err)
+	}
+	copy(r, in)
+	return nil
+}
+
+// SetSpeed is refused: a bus has one speed, the one of the board's config.txt.
+func (b *guardedI2C) SetSpeed(physic.Frequency) error {
+	return fmt.Errorf("set speed of %s: %w", b.bus, edge.ErrRefused)
+}
+
+// Close lets go of the bus.
+func (b *guardedI2C) Close() error { return b.guard.close(b.bus) }
+
+// guardedSPI is a port, set up for one part.
+type guardedSPI struct {
+	port   spi.PortCloser
+	conn   spi.Conn
+	guard  *busGuard
+	device string
+}
+
+func (p *guardedSPI) Tx(w, r []byte) error {
+	out, in := slices.Clone(w), make([]byte, len(r))
+	if err := p.guard.do(p.device, func() error { return p.conn.Tx(out, in) }); err != nil {
+		return fmt.Errorf("talk on %s: %w", p.port, err)
+	}
+	copy(r, in)
+	return nil
+}
+
+func (p *guardedSPI) Close() error { return p.guard.close(p.port) }
