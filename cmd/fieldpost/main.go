@@ -20,6 +20,7 @@ type shell struct {
 	Environ []string  // NAME=value
 	UID     int       // a user other than 0 has their own default paths
 	Exit    func(int) // called by the second signal alone
+	Root    string    // before the paths that doctor looks at; "" is the machine's own
 }
 
 // run is main without the process: it runs one verb and gives the exit code.

@@ -34,6 +34,7 @@ func verbs() []verb {
 		exportVerb,
 		verifyVerb,
 		selftestVerb,
+		doctorVerb,
 		versionVerb,
 	}
 }

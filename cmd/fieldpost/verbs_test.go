@@ -35,6 +35,7 @@ func TestVerbs(t *testing.T) {
 		{"mailboxes and uplinks", verbMailboxesAndUplinks},
 		{"status", verbStatus},
 		{"export", verbExport},
+		{"doctor", verbDoctor},
 		{"gap", verbGap},
 	} {
 		t.Run(c.verb, func(t *testing.T) { c.test(t, s) })
