@@ -32,6 +32,7 @@ type options struct {
 	Arch    string // Debian's name
 	Config  string // "": packaging/fieldpost.yaml
 	Notices string // "": none
+	Shells  string // the folder with the completions fieldpost.bash, .zsh and .fish; "": none
 	Version version
 	MTime   time.Time
 }
@@ -120,6 +121,15 @@ func (o options) sources(made string) ([]source, error) {
 	}
 	entry := fmt.Sprintf("fieldpost (%s) unstable; urgency=medium\n\n  * Built from the source; what changed is in changelog.gz.\n\n -- %s  %s\n",
 		o.Version, maintainer, o.MTime.Format(time.RFC1123Z))
+	for _, c := range completions {
+		if o.Shells != "" {
+			list = append(list, source{filepath.Join(o.Shells, c.from), c.to, 0o644, ""})
+		}
+	}
+	materials, err := o.sbom()
+	if err != nil {
+		return nil, err
+	}
 	zipped := []struct {
 		from string // a file, or else
 		text string
@@ -129,6 +139,7 @@ func (o options) sources(made string) ([]source, error) {
 		{in("CHANGELOG.md"), "", "/usr/share/doc/fieldpost/changelog.gz"},
 		{"", entry, "/usr/share/doc/fieldpost/changelog.Debian.gz"},
 		{o.Notices, "", "/usr/share/doc/fieldpost/NOTICES.gz"},
+		{"", materials, "/usr/share/doc/fieldpost/sbom.cdx.json.gz"},
 	}
 	for _, z := range zipped {
 		if z.from == "" && z.text == "" {
@@ -141,6 +152,14 @@ func (o options) sources(made string) ([]source, error) {
 		list = append(list, source{path, z.to, 0o644, ""})
 	}
 	return list, nil
+}
+
+// completions are the shells' own, which the program itself writes, and where Debian's
+// shells look for those of a package.
+var completions = []struct{ from, to string }{
+	{"fieldpost.bash", "/usr/share/bash-completion/completions/fieldpost"},
+	{"fieldpost.zsh", "/usr/share/zsh/vendor-completions/_fieldpost"},
+	{"fieldpost.fish", "/usr/share/fish/vendor_completions.d/fieldpost.fish"},
 }
 
 // contents is the table in nfpm's words.

@@ -4,10 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/md5"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -102,6 +104,7 @@ func TestData(t *testing.T) {
 		"/usr/share/doc/fieldpost/changelog.Debian.gz": 0o644,
 		"/usr/share/doc/fieldpost/changelog.gz":        0o644,
 		"/usr/share/doc/fieldpost/copyright":           0o644,
+		"/usr/share/doc/fieldpost/sbom.cdx.json.gz":    0o644,
 		"/usr/share/lintian/overrides/fieldpost":       0o644,
 		"/usr/share/man/man8/fieldpost.8.gz":           0o644,
 	}
@@ -220,5 +223,49 @@ func TestNoTimeIsAnError(t *testing.T) {
 	o.MTime = time.Unix(0, 0)
 	if err := pack(o, &bytes.Buffer{}); err == nil {
 		t.Error("a package without a time is not the same twice")
+	}
+}
+
+// The bill of materials names what the binary was really built from.
+func TestBillOfMaterials(t *testing.T) {
+	o := amd64(t)
+	text, err := o.sbom()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bom
+	if err := json.Unmarshal([]byte(text), &b); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Components) != 1 || b.Components[0].Name != "stdlib" || "go"+b.Components[0].Version != runtime.Version() {
+		t.Errorf("a program without libraries holds %+v", b.Components)
+	}
+	if c := b.Metadata.Component; c.Version != "1.2.0-1" || len(c.Hashes) != 1 || len(c.Hashes[0].Content) != 64 {
+		t.Errorf("it is %+v", c)
+	}
+	own, err := os.Executable() // this test, which has libraries
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Binary = own
+	if text, err = o.sbom(); err != nil || !strings.Contains(text, `"pkg:golang/github.com/goreleaser/nfpm/v2@v2.`) {
+		t.Errorf("%v: nfpm is not in %.2000s", err, text)
+	}
+}
+
+// Completions are shipped where each shell looks for them.
+func TestCompletions(t *testing.T) {
+	o := amd64(t)
+	o.Shells = t.TempDir()
+	for _, c := range completions {
+		if err := os.WriteFile(filepath.Join(o.Shells, c.from), []byte("# "+c.from+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := readPackage(t, packed(t, o))
+	for _, c := range completions {
+		if f := p.data[c.to]; f.text != "# "+c.from+"\n" || f.head.Mode != 0o644 {
+			t.Errorf("%s is %q, mode %o", c.to, f.text, f.head.Mode)
+		}
 	}
 }
