@@ -33,12 +33,21 @@ type Outcome struct {
 	Event  string          `json:"event,omitempty"` // the id of the event that tells it
 }
 
+// Confirmation is what the client that plays an external device did with a command.
+type Confirmation struct {
+	ID    string          // the command's
+	Value json.RawMessage // the device's value now; nil: the one that was wanted
+	Why   string          // it was not done, and why; "": it was
+	From  string          // who: client: and a name
+}
+
 // What a command can be refused for; the wrapping error says the reason.
 var (
-	ErrNoDevice = errors.New("no such device")
-	ErrRefused  = errors.New("refused")     // the device's own rules forbid it now
-	ErrBadValue = errors.New("bad command") // an unknown verb or a value it can't take
-	ErrAbsent   = errors.New("absent")      // the hardware is not there
+	ErrNoDevice  = errors.New("no such device")
+	ErrNoCommand = errors.New("no such command")
+	ErrRefused   = errors.New("refused")     // the device's own rules forbid it now
+	ErrBadValue  = errors.New("bad command") // an unknown verb or a value it can't take
+	ErrAbsent    = errors.New("absent")      // the hardware is not there
 )
 
 // DeviceStatus is one device as the API and the uplinks show it.
