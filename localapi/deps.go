@@ -3,6 +3,7 @@ package localapi
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"time"
@@ -69,6 +70,12 @@ type devices interface {
 	Devices() []edge.DeviceStatus
 	Device(name string) (edge.DeviceStatus, bool)
 	Command(ctx context.Context, c edge.Command) (edge.Outcome, error)
+	// Asked is the device that a command was for, while its id is remembered.
+	Asked(id string) (device string, ok bool)
+	// Confirm takes what the client that plays a device did with a command.
+	Confirm(ctx context.Context, c edge.Confirmation) (edge.Outcome, error)
+	// Report takes what a device is now from the client that plays it.
+	Report(ctx context.Context, device string, value json.RawMessage, from string) (edge.Event, error)
 	Pins() []edge.PinStatus
 	Drive(pin edge.Pin, level bool) error
 }

@@ -222,13 +222,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // fakeWorld is a board of three devices and one uplink, in memory.
 type fakeWorld struct {
-	mu       sync.Mutex
-	list     []edge.DeviceStatus
-	uplink   edge.UplinkStatus
-	commands []edge.Command
-	refuse   error
-	cut      bool
-	driven   map[edge.Pin]bool
+	mu        sync.Mutex
+	list      []edge.DeviceStatus
+	uplink    edge.UplinkStatus
+	commands  []edge.Command
+	confirmed []edge.Confirmation
+	refuse    error
+	cut       bool
+	driven    map[edge.Pin]bool
 }
 
 func newFakeWorld() *fakeWorld {
@@ -270,6 +271,30 @@ func (w *fakeWorld) Command(_ context.Context, c edge.Command) (edge.Outcome, er
 	}
 	out.Done, out.Value = true, json.RawMessage(`true`)
 	return out, nil
+}
+
+// Asked knows two commands: one for the lamp, one for the door.
+func (w *fakeWorld) Asked(id string) (string, bool) {
+	device, ok := map[string]string{"c1": "lamp", "c2": "door"}[id]
+	return device, ok
+}
+
+func (w *fakeWorld) Confirm(_ context.Context, c edge.Confirmation) (edge.Outcome, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.confirmed = append(w.confirmed, c)
+	out := edge.Outcome{ID: c.ID, Device: "lamp", Verb: "on", Done: c.Why == "", Value: c.Value, Why: c.Why}
+	if w.refuse != nil {
+		out.Done, out.Why = false, w.refuse.Error()
+	}
+	return out, w.refuse
+}
+
+func (w *fakeWorld) Report(_ context.Context, device string, value json.RawMessage, from string) (edge.Event, error) {
+	if device != "lamp" {
+		return edge.Event{}, edge.ErrBadValue
+	}
+	return edge.Event{Epoch: 7, N: 9, Ring: "events", Seq: 3, Name: device, From: from, Data: value}, w.refuse
 }
 
 func (w *fakeWorld) Pins() []edge.PinStatus {

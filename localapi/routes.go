@@ -48,6 +48,8 @@ func routes() []route {
 		{"GET", "/v1/devices", roleRead, scopeNames, getDevices},
 		{"GET", "/v1/devices/{name}", roleRead, scopeDevice, getDevice},
 		{"POST", "/v1/devices/{name}/{command}", roleWrite, scopeDevice, postCommand},
+		{"POST", "/v1/devices/{name}/report", roleWrite, scopeDevice, postReport},
+		{"POST", "/v1/commands/{id}", roleWrite, scopeNames, postConfirm},
 
 		{"GET", "/v1/pins", roleRead, scopeNames, getPins},
 		{"POST", "/v1/pins/{pin}/drive", roleWrite, scopeNames, postDrive},
