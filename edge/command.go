@@ -107,3 +107,21 @@ type UplinkStatus struct {
 	Empty        *float64          `json:"empty_in,omitempty"`  // seconds until the backlog is gone, where it shrinks
 	Positions    map[string]uint64 `json:"positions,omitempty"` // by ring: all up to here is acknowledged
 }
+
+// Fate is how far an event has come on its way through an uplink.
+type Fate string
+
+// The fates. The texts are part of the API.
+const (
+	Acknowledged Fate = "acknowledged"  // the peer has it
+	Sent         Fate = "sent"          // on its way, not answered yet
+	Waiting      Fate = "waiting"       // in the backlog
+	PeerRefused  Fate = "refused"       // the peer will never take it
+	NotForwarded Fate = "not forwarded" // the uplink does not take its ring
+)
+
+// UplinkFate is the fate of one event at one uplink.
+type UplinkFate struct {
+	Uplink string `json:"uplink"`
+	Fate   Fate   `json:"fate"`
+}

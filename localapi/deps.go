@@ -83,6 +83,8 @@ type devices interface {
 // uplinks are the ways out.
 type uplinks interface {
 	Uplinks() []edge.UplinkStatus
+	// Fates tells how far a record has come at each of them.
+	Fates(ring string, seq uint64) []edge.UplinkFate
 	// Test sends a canary through an uplink. An error means that it could not be
 	// tried; what went wrong on the way is in the steps.
 	Test(ctx context.Context, name string) ([]Step, error)

@@ -60,3 +60,27 @@ func TestReport(t *testing.T) {
 		}
 	}
 }
+
+// TestFates: how far an event has come is told to those who may read it.
+func TestFates(t *testing.T) {
+	r := newRig(t, nil)
+	r.publish("lamp", 1)
+	r.publish("door", 8)
+	for _, c := range []struct {
+		key, path string
+		status    int
+		words     string
+	}{
+		{readKey, "events/1", 200, `{"uplinks":[{"uplink":"cloud","fate":"acknowledged"}]}`},
+		{readKey, "events/9", 200, `"fate":"waiting"`},
+		{readKey, "events/10", 404, ""},
+		{readKey, "audit/1", 403, "admin"},
+		{kitchenKey, "events/1", 200, "cloud"},
+		{kitchenKey, "events/2", 404, ""},
+	} {
+		a := r.want(c.status, "GET", "/v1/events/"+c.path+"/uplinks", c.key, "")
+		if !strings.Contains(string(a.body), c.words) {
+			t.Errorf("%s: %s", c.path, a.body)
+		}
+	}
+}

@@ -314,6 +314,14 @@ func (w *fakeWorld) Drive(p edge.Pin, level bool) error {
 
 func (w *fakeWorld) Uplinks() []edge.UplinkStatus { return []edge.UplinkStatus{w.uplink} }
 
+func (w *fakeWorld) Fates(ring string, seq uint64) []edge.UplinkFate {
+	fate := edge.Waiting
+	if seq <= w.uplink.Acknowledged {
+		fate = edge.Acknowledged
+	}
+	return []edge.UplinkFate{{Uplink: w.uplink.Name, Fate: fate}}
+}
+
 func (w *fakeWorld) Test(context.Context, string) ([]Step, error) {
 	return []Step{{Name: "connect", OK: true, TookMS: 1.5}, {Name: "canary", OK: false, Detail: "it did not come back"}}, nil
 }

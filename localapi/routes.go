@@ -36,6 +36,7 @@ func routes() []route {
 		{"GET", "/v1/events", roleRead, scopeNames, getEvents},
 		{"POST", "/v1/events", roleWrite, scopeNames, postEvents},
 		{"GET", "/v1/events/{ring}/{seq}", roleRead, scopeNames, getEvent},
+		{"GET", "/v1/events/{ring}/{seq}/uplinks", roleRead, scopeNames, getFates},
 		{"GET", "/v1/stream", roleRead, scopeNames, getStream},
 		{"GET", "/v1/ws", roleRead, scopeNames, getSocket},
 

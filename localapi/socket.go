@@ -30,10 +30,10 @@ type socket struct {
 	conn *websocket.Conn
 	pipe *pipe
 
-	events   publisher    // of the reader alone
-	waiting  *window      // bounds what was published and is not flushed
-	quick    atomic.Bool  // the last flush was; the reader may wait for the next
-	queue    chan publish // to the publisher
+	events   publisher     // of the reader alone
+	waiting  *window       // bounds what was published and is not flushed
+	quick    atomic.Bool   // the last flush was; the reader may wait for the next
+	queue    chan publish  // to the publisher
 	commands chan struct{} // places for them
 	confirms chan struct{}
 	running  sync.WaitGroup
