@@ -36,6 +36,10 @@
 // last level, the last line_seqno, a total) in a row that is flushed together
 // with the event that tells it.
 //
+// An external device is played by a client of the LAN: its Do only queues the event
+// that asks, and the command ends when the client has confirmed it (Source.Confirm) or
+// its time is over. The Source keeps who waits; the device keeps the deadlines.
+//
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours
 // never notice.

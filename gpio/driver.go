@@ -47,14 +47,28 @@ type Commander interface {
 // holder is a device that holds lines.
 type holder interface{ Pins() []edge.Pin }
 
+// player is a Commander that passes its commands on to a client of the LAN, which
+// does them and says so.
+type player interface {
+	Commander
+	// confirm takes what the client did with a command; false: none of that id waits.
+	confirm(id string, value json.RawMessage, why, from string) (bool, error)
+	// report takes what the device is now.
+	report(value json.RawMessage, from string) (*Told, error)
+}
+
 // Action is a command on its way into a device.
 type Action struct {
+	ID    string
 	Verb  string
 	Value json.RawMessage
 	If    json.RawMessage // act only while the value equals this; nil: always
 	// Tell makes the report of the command from what it did. The device queues it
 	// before the change that it made, and names it as the change's cause.
 	Tell func(Result) Report
+	// Later makes the report of what came of a command whose Result is Wanted; err is
+	// why it was not done. What it gives is called with that report once it is queued.
+	Later func(res Result, err error, from string) (Report, func(*Told))
 }
 
 // Result is what a device did.
@@ -62,6 +76,11 @@ type Result struct {
 	Value json.RawMessage // the device's value after it
 	State string
 	Told  *Told // the report of the command
+
+	// Wanted is set where nothing is done yet: the value that somebody outside is to
+	// bring about Within a time. Value and State are none then.
+	Wanted json.RawMessage
+	Within time.Duration
 }
 
 // Clock tells the time. *edge.Clock is one.

@@ -8,6 +8,7 @@ func Drivers() []Driver {
 		counterDriver(),
 		buttonDriver(),
 		cpuDriver(),
+		externalDriver(),
 		simDriver(),
 	}
 }

@@ -59,6 +59,7 @@ type Source struct {
 	byName   map[string]*runner
 	buses    *buses
 	commands *commandLog
+	desk     passedDesk
 }
 
 // NewSource makes the devices; nothing is touched before Run. It fails where a
@@ -76,7 +77,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses)}
+	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses), desk: passedDesk{all: map[string]*passed{}}}
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
