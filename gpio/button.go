@@ -125,7 +125,7 @@ func (p *presser) begin() error {
 	if err != nil {
 		return err
 	}
-	waiting, err := p.drain()
+	waiting, err := drain(p.line)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (p *presser) next(ctx context.Context, settled bool) (Edge, error) {
 	if at, ok := p.due(); ok {
 		wait = min(wait, time.Duration(at-p.clock.Stamp().Mono))
 	}
-	return p.within(ctx, wait)
+	return within(ctx, p.line, wait)
 }
 
 // quiet decides what time alone decides, after it saw that the level is still
@@ -209,7 +209,7 @@ func (p *presser) quiet(ctx context.Context) (settled bool, err error) {
 	if !p.line.Kernel() {
 		wait += p.debounce // its edges come after it, and its level does not
 	}
-	e, err := p.within(ctx, wait)
+	e, err := within(ctx, p.line, wait)
 	if err == nil {
 		p.edge(e)
 		return false, nil

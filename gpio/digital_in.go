@@ -102,7 +102,7 @@ func (f *follower) begin() error {
 	if err != nil {
 		return err
 	}
-	waiting, err := f.drain()
+	waiting, err := drain(f.line)
 	if err != nil {
 		return err
 	}
@@ -126,23 +126,6 @@ func (f *follower) begin() error {
 	}
 	f.out.Show(boolean(f.row.Value), f.states.of(f.row.Value), "")
 	return nil
-}
-
-// drain takes the edges that wait, at most a queue full.
-func (f *follower) drain() (es []Edge, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for len(es) < MaxBuffer {
-		e, err := f.line.NextEdge(ctx)
-		if errors.Is(err, context.Canceled) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		es = append(es, e)
-	}
-	return es, nil
 }
 
 // follow tells each edge. When it is quiet again it compares the level, so that
@@ -177,16 +160,9 @@ func (f *follower) follow(ctx context.Context) error {
 // wakes a wait when the chip goes away.
 func (f *follower) next(ctx context.Context, settled bool) (Edge, error) {
 	if settled || !f.line.Kernel() {
-		return f.within(ctx, askEvery)
+		return within(ctx, f.line, askEvery)
 	}
-	return f.within(ctx, settleAfter)
-}
-
-// within waits for an edge for d.
-func (f *follower) within(ctx context.Context, d time.Duration) (Edge, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	return f.line.NextEdge(ctx)
+	return within(ctx, f.line, settleAfter)
 }
 
 // compare reads the level and tells it where no edge did.
@@ -198,7 +174,7 @@ func (f *follower) compare(ctx context.Context) error {
 	if err != nil || level == f.row.Value {
 		return err
 	}
-	e, err := f.within(ctx, missWithin) // it may have changed just now
+	e, err := within(ctx, f.line, missWithin) // it may have changed just now
 	switch {
 	case err == nil:
 		f.edge(e)

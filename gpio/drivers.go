@@ -7,6 +7,9 @@ func Drivers() []Driver {
 		digitalOutDriver(),
 		counterDriver(),
 		buttonDriver(),
+		rotaryDriver(),
+		hcsr04Driver(),
+		hx711Driver(),
 		cpuDriver(),
 		simDriver(),
 	}

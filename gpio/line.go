@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -164,4 +165,28 @@ func (c *LineConfig) buffer() int {
 		return MaxBuffer
 	}
 	return c.Buffer
+}
+
+// drain takes the edges that wait in a line's queue, at most a queue full.
+func drain(l Line) (es []Edge, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for len(es) < MaxBuffer {
+		e, err := l.NextEdge(ctx)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}
+
+// within waits for an edge of a line for d.
+func within(ctx context.Context, l Line, d time.Duration) (Edge, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return l.NextEdge(ctx)
 }
