@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type hx711 struct {
 	mu  sync.Mutex // guards the rest, never held over a reading
 	out *Outlet    // nil while it is not running
 	row hx711Row
-	raw *float64 // the last reading; nil where there is none to tare by
+	raw *int32   // the last reading; nil where there is none to tare by
 }
 
 var _ Commander = (*hx711)(nil)
@@ -156,13 +157,17 @@ func (d *hx711) read(ctx context.Context, c *converter) (reading, error) {
 		d.raw = nil
 		return reading{why: "saturated: the load cell gives more than the converter takes, or is not connected"}, nil
 	}
-	d.raw = new(float64)
-	*d.raw = float64(raw)
-	return reading{value: d.value(), more: []Field{{"count", number(*d.raw)}}}, nil
+	d.raw = &raw
+	return reading{value: d.value(), more: d.count()}, nil
 }
 
 // value is the last reading in the user's unit. The caller holds d.mu.
-func (d *hx711) value() float64 { return tidy((*d.raw - d.row.Offset) * d.cfg.Scale) }
+func (d *hx711) value() float64 { return tidy((float64(*d.raw) - d.row.Offset) * d.cfg.Scale) }
+
+// count is the last reading as the converter gave it. The caller holds d.mu.
+func (d *hx711) count() []Field {
+	return []Field{{"count", strconv.AppendInt(nil, int64(*d.raw), 10)}}
+}
 
 // Do makes the last reading the zero. It waits for no other.
 func (d *hx711) Do(a Action) (Result, error) {
@@ -182,11 +187,11 @@ func (d *hx711) Do(a Action) (Result, error) {
 			return Result{}, fmt.Errorf("%w: it is %s, not %s", edge.ErrRefused, number(d.value()), clip(a.If))
 		}
 	}
-	d.row = hx711Row{Offset: *d.raw, Config: d.cfg.Offset}
+	d.row = hx711Row{Offset: float64(*d.raw), Config: d.cfg.Offset}
 	res := Result{Value: number(0)}
 	rep := a.Tell(res)
 	rep.Store = d.row
 	res.Told = d.out.Queue(rep)
-	d.out.Queue(Report{Kind: edge.Sample, Value: number(0), Unit: d.cfg.Unit, Cause: res.Told, More: []Field{{"count", number(*d.raw)}}})
+	d.out.Queue(Report{Kind: edge.Sample, Value: number(0), Unit: d.cfg.Unit, Cause: res.Told, More: d.count()})
 	return res, nil
 }

@@ -38,7 +38,7 @@ func rotaryDriver() Driver {
 			"steps is the number of edges from one click to the next: 4 for most, 2 or 1 for some. " +
 			"min and max end the way, a billion to either side where they are not given; with wrap it goes on at the other end. " +
 			"A change is told at once, then no more than one each every, and where it came to rest always; the position goes on over restarts. " +
-			"A contact that bounces does no harm. Where edges were lost and nobody can know which way it went there is a loss event. " +
+			"A contact that bounces does no harm, but with steps: 1 it needs a debounce. Where edges were lost and nobody can know which way it went there is a loss event. " +
 			"It needs the kernel's time stamps, so pins of an expander will not do.",
 		Example: "knob: {rotary: GPIO5, b: GPIO6, pull: up, min: 0, max: 100}",
 		Config: func() any {

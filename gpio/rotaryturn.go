@@ -61,7 +61,7 @@ func (t *turner) begin() error {
 		t.row.Past = 0 // the config had other steps
 	}
 	for i, l := range t.lines {
-		t.hole[i], t.passed[i] = "overflow", true
+		t.hole[i], t.passed[i] = "overflow", same // what happened before the levels were read is nothing to us
 		switch {
 		case !same:
 			if levels[i] != old.Lines[i].Value {

@@ -58,6 +58,14 @@ func (e *Echo) Stick() {
 	e.stuck = true
 }
 
+// Unstick ends that echo, as switching it off does.
+func (e *Echo) Unstick() {
+	e.mu.Lock()
+	e.stuck = false
+	e.mu.Unlock()
+	_ = e.board.Drive(e.echo, false) // it is an input, or nobody's
+}
+
 // Pings are the times of the triggers so far.
 func (e *Echo) Pings() []int64 {
 	e.mu.Lock()

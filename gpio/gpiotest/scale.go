@@ -64,11 +64,11 @@ func (s *Scale) Mute(on bool) {
 	s.mute = on
 }
 
-// Short holds the data line low.
-func (s *Scale) Short() {
+// Short holds the data line low, from the next answer on.
+func (s *Scale) Short(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.low = true
+	s.low = on
 }
 
 // Resets is how often it was powered down.
