@@ -53,7 +53,7 @@ type hx711 struct {
 	mu  sync.Mutex // guards the rest, never held over a reading
 	out *Outlet    // nil while it is not running
 	row hx711Row
-	raw *int32   // the last reading; nil where there is none to tare by
+	raw *int32 // the last reading; nil where there is none to tare by
 }
 
 var _ Commander = (*hx711)(nil)

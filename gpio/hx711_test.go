@@ -103,14 +103,19 @@ func TestHX711Fails(t *testing.T) {
 	}
 }
 
-// TestHX711WakesOneThatIsDown: another program left the clock high.
-func TestHX711WakesOneThatIsDown(t *testing.T) {
-	weighing(t, hive, func(b *bench.Bench) { b.Scale.Mute(true) }, func(t *testing.T, b *bench.Bench, s *gpio.Source) {
+// TestHX711WakesOneThatSleeps: a reading that does not come is answered with a
+// reset, not with a restart.
+func TestHX711WakesOneThatSleeps(t *testing.T) {
+	weighing(t, hive, nil, func(t *testing.T, b *bench.Bench, s *gpio.Source) {
 		resets := b.Scale.Resets()
-		b.Scale.Mute(false)
-		bench.Pass(time.Minute)
-		if d, _ := s.Device("hive"); d.Status != "ok" || b.Scale.Resets() == resets {
-			t.Errorf("%+v after %d resets", d, b.Scale.Resets())
+		if err := b.Board.Undrive("GPIO20"); err != nil { // it is pulled up then
+			t.Fatal(err)
+		}
+		b.Pump.Forget()
+		bench.Pass(10 * time.Second)
+		expect(t, b, "hive", `sample {"value":80,"unit":"kg","count":100000}`)
+		if d, _ := s.Device("hive"); d.Status != "ok" || d.Restarts != 0 || b.Scale.Resets() != resets+1 {
+			t.Errorf("%+v after %d resets", d, b.Scale.Resets()-resets)
 		}
 	})
 }
