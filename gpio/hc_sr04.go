@@ -198,6 +198,9 @@ func (p *pinger) ping(ctx context.Context) (time.Duration, error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return 0, errSilent
 	}
+	if err == nil && !rise.Rising {
+		err = errGarbled
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -211,7 +214,7 @@ func (p *pinger) ping(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !rise.Rising || fall.Rising || fall.LineSeqno != rise.LineSeqno+1 {
+	if fall.Rising || fall.LineSeqno != rise.LineSeqno+1 {
 		return 0, errGarbled
 	}
 	return time.Duration(fall.Mono - rise.Mono), nil

@@ -128,7 +128,7 @@ func TestHCSR04Fails(t *testing.T) {
 	}
 }
 
-// TestHCSR04DropsWhatIsNoPair: a try that lost an edge is no distance.
+// TestHCSR04DropsWhatIsNoPair: a try that lost an edge is no distance, and over.
 func TestHCSR04DropsWhatIsNoPair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bench.NewBench(t)
@@ -137,6 +137,28 @@ func TestHCSR04DropsWhatIsNoPair(t *testing.T) {
 		stop := bench.Start(t, b.Source(t, spec(t, "hc_sr04", tank)))
 		bench.Pass(5 * time.Second)
 		expect(t, b, "tank", `sample {"value":1,"unit":"m"}`)
+		if pings := b.Echo.Pings(); pings[1]-pings[0] > int64(70*time.Millisecond) {
+			t.Errorf("the try took %s", time.Duration(pings[1]-pings[0]))
+		}
+		stop()
+	})
+}
+
+// TestHCSR04DropsAnEchoWithAHole: two edges in the middle of it were lost.
+func TestHCSR04DropsAnEchoWithAHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		b.Echo.Widths(3*time.Millisecond, 5827*time.Microsecond)
+		stop := bench.Start(t, b.Source(t, spec(t, "hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, tries: 1}")))
+		bench.Pass(time.Millisecond)
+		b.Board.DropEdges("GPIO24", 2)
+		drive(t, b, "GPIO24", false, true)
+		bench.Pass(100 * time.Millisecond)
+		expect(t, b, "tank")
+		bench.Pass(20 * time.Second)
+		if got := b.Pump.Lines("tank"); !strings.HasPrefix(got, `sample {"value":1,"unit":"m"}`) {
+			t.Errorf("later: %s", got)
+		}
 		stop()
 	})
 }

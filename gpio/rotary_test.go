@@ -117,12 +117,12 @@ func TestRotaryGoesOnOverRestarts(t *testing.T) {
 			t.Errorf("after a kill: %s", got)
 		}
 		b.Pump.Forget()
+		k.Turn(t, 2)
 		b.Board.Unplug() // new requests: nobody saw it turn
-		k.Turn(t, -6)
+		k.Turn(t, -10)
 		b.Board.Plug()
 		bench.Pass(11 * time.Second)
-		k.Turn(t, -2)
-		k.Turn(t, -4)
+		k.Turn(t, -4) // from where it clicks
 		bench.Pass(time.Second)
 		expect(t, b, "knob", turnedTo(5, "ccw"))
 		if took := stop(); took > time.Second {
@@ -209,8 +209,7 @@ func TestRotaryOrdersByStamps(t *testing.T) {
 		loss       bool
 	}{
 		{0, time.Millisecond, false},
-		{4 * time.Millisecond, 6 * time.Millisecond, false},
-		{30 * time.Millisecond, 40 * time.Millisecond, false}, // the other one waits as long
+		{4 * time.Millisecond, 2 * time.Millisecond, false}, // B's edge is there before A's older one
 		{30 * time.Millisecond, 20 * time.Millisecond, true},
 	} {
 		t.Run(fmt.Sprint(c.late, " late at ", c.pace), func(t *testing.T) {
