@@ -56,7 +56,7 @@ func hcsr04Driver() Driver {
 			"It takes the median of tries, 60 ms apart, and times them by the kernel's stamps, so pins of an expander will not do. " +
 			"temperature is that of the air in °C, for the speed of sound: 10 °C make 1.7 %. " +
 			"Where nothing is in reach, and outside of accept, 2 cm to 4 m as the maker says, a reading is told as implausible and without a value.",
-		Example: "tank: {hc_sr04: GPIO23, echo: GPIO24, every: 10s}",
+		Example: "tank: {hc_sr04: GPIO19, echo: GPIO26, every: 10s}",
 		Config: func() any {
 			return &HCSR04{Temperature: 20, Tries: 3, Unit: "m", Sampling: sampling(edge.Duration(10 * time.Second))}
 		},

@@ -12,7 +12,7 @@ import (
 	bench "fieldpost/gpio/gpiotest"
 )
 
-const tank = "tank: {hc_sr04: GPIO23, echo: GPIO24, every: 10s}"
+const tank = "tank: {hc_sr04: GPIO19, echo: GPIO26, every: 10s}"
 
 // Distances by hand: width x speed / 2, with 331.3 m/s at 0 °C and 343.2 at 20.
 func TestHCSR04Measures(t *testing.T) {
@@ -30,9 +30,9 @@ func TestHCSR04Measures(t *testing.T) {
 	}{
 		{"1 m at 20 °C", tank, ms(5.827), `sample {"value":1,"unit":"m"}`},
 		{"the data sheet's 58 us a cm", tank, ms(5.8), `sample {"value":0.9953,"unit":"m"}`},
-		{"at freezing", "tank: {hc_sr04: GPIO23, echo: GPIO24, temperature: 0}", ms(10), `sample {"value":1.6565,"unit":"m"}`},
-		{"in mm", "tank: {hc_sr04: GPIO23, echo: GPIO24, unit: mm}", ms(5.827), `sample {"value":1000,"unit":"mm"}`},
-		{"in cm", "tank: {hc_sr04: GPIO23, echo: GPIO24, unit: cm}", ms(5.83), `sample {"value":100.05,"unit":"cm"}`},
+		{"at freezing", "tank: {hc_sr04: GPIO19, echo: GPIO26, temperature: 0}", ms(10), `sample {"value":1.6565,"unit":"m"}`},
+		{"in mm", "tank: {hc_sr04: GPIO19, echo: GPIO26, unit: mm}", ms(5.827), `sample {"value":1000,"unit":"mm"}`},
+		{"in cm", "tank: {hc_sr04: GPIO19, echo: GPIO26, unit: cm}", ms(5.83), `sample {"value":100.05,"unit":"cm"}`},
 		{"the median of three", tank, ms(5.827, 1, 20), `sample {"value":1,"unit":"m"}`},
 		{"one of three without an echo", tank, ms(38, 5.827, 5.827), `sample {"value":1,"unit":"m"}`},
 		{"two of three without an echo", tank, ms(38, 5.827, 38), none},
@@ -40,8 +40,8 @@ func TestHCSR04Measures(t *testing.T) {
 		{"an echo of nothing that takes 200 ms", tank, ms(200), none},
 		{"too far", tank, ms(24), `sample {"value":null,"unit":"m","quality":"implausible","reading":"4.1186"}`},
 		{"too near", tank, ms(0.1), `sample {"value":null,"unit":"m","quality":"implausible","reading":"0.0172"}`},
-		{"too near, in mm", "tank: {hc_sr04: GPIO23, echo: GPIO24, unit: mm}", ms(0.1), `sample {"value":null,"unit":"mm","quality":"implausible","reading":"17.2"}`},
-		{"the user's own bound", "tank: {hc_sr04: GPIO23, echo: GPIO24, accept: {max: 0.5}}", ms(5.827), `sample {"value":null,"unit":"m","quality":"implausible","reading":"1"}`},
+		{"too near, in mm", "tank: {hc_sr04: GPIO19, echo: GPIO26, unit: mm}", ms(0.1), `sample {"value":null,"unit":"mm","quality":"implausible","reading":"17.2"}`},
+		{"the user's own bound", "tank: {hc_sr04: GPIO19, echo: GPIO26, accept: {max: 0.5}}", ms(5.827), `sample {"value":null,"unit":"m","quality":"implausible","reading":"1"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestHCSR04TimesByTheKernel(t *testing.T) {
 		b := bench.NewBench(t)
 		b.Echo.Widths(5827 * time.Microsecond)
 		lookup := func(name string) periph.PinIO {
-			if name == "GPIO24" {
+			if name == "GPIO26" {
 				return &bench.LatePin{PinIO: b.Board.Lookup(name), Late: 20 * time.Millisecond}
 			}
 			return b.Board.Lookup(name)
@@ -98,8 +98,8 @@ func TestHCSR04Fails(t *testing.T) {
 		status, want string
 	}{
 		{"a sensor without power", func(b *bench.Bench) { b.Echo.Mute(true) }, func(b *bench.Bench) { b.Echo.Mute(false) }, "absent", "no answer to the trigger"},
-		{"an echo that never ends", func(b *bench.Bench) { b.Echo.Stick() }, func(b *bench.Bench) { b.Echo.Unstick() }, "failed", "GPIO24 stays high"},
-		{"rising edges are lost", func(b *bench.Bench) { b.Board.SwallowEdges("GPIO24", 1000) }, func(b *bench.Bench) { b.Board.SwallowEdges("GPIO24", 0) }, "absent", "no answer"},
+		{"an echo that never ends", func(b *bench.Bench) { b.Echo.Stick() }, func(b *bench.Bench) { b.Echo.Unstick() }, "failed", "GPIO26 stays high"},
+		{"rising edges are lost", func(b *bench.Bench) { b.Board.SwallowEdges("GPIO26", 1000) }, func(b *bench.Bench) { b.Board.SwallowEdges("GPIO26", 0) }, "absent", "no answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestHCSR04DropsWhatIsNoPair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bench.NewBench(t)
 		b.Echo.Widths(time.Millisecond, 5827*time.Microsecond)
-		b.Board.DropEdges("GPIO24", 1)
+		b.Board.DropEdges("GPIO26", 1)
 		stop := bench.Start(t, b.Source(t, spec(t, "hc_sr04", tank)))
 		bench.Pass(5 * time.Second)
 		expect(t, b, "tank", `sample {"value":1,"unit":"m"}`)
@@ -149,10 +149,10 @@ func TestHCSR04DropsAnEchoWithAHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bench.NewBench(t)
 		b.Echo.Widths(3*time.Millisecond, 5827*time.Microsecond)
-		stop := bench.Start(t, b.Source(t, spec(t, "hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, tries: 1}")))
+		stop := bench.Start(t, b.Source(t, spec(t, "hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, tries: 1}")))
 		bench.Pass(time.Millisecond)
-		b.Board.DropEdges("GPIO24", 2)
-		drive(t, b, "GPIO24", false, true)
+		b.Board.DropEdges("GPIO26", 2)
+		drive(t, b, "GPIO26", false, true)
 		bench.Pass(100 * time.Millisecond)
 		expect(t, b, "tank")
 		bench.Pass(20 * time.Second)

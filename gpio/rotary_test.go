@@ -249,13 +249,13 @@ func TestLineDriversRefuse(t *testing.T) {
 		{"rotary", "knob: {rotary: GPIO5, b: GPIO6, steps: 0}", "steps is 0"},
 		{"rotary", "knob: {rotary: GPIO5, b: GPIO6, min: 5, max: 5}", "min is 5 and max is 5"},
 		{"rotary", "knob: {rotary: GPIO5, b: GPIO6, max: 10000000000}", "within a billion"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23}", "echo is missing"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, unit: inch}", "m, cm or mm"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, temperature: 293}", "temperature is 293"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, temperature: .nan}", "temperature is NaN"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, tries: 0}", "tries is 0"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, every: 100ms}", "3 tries 60 ms apart take 180ms"},
-		{"hc_sr04", "tank: {hc_sr04: GPIO23, echo: GPIO24, every: 0s}", "every is 0s"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19}", "echo is missing"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, unit: inch}", "m, cm or mm"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, temperature: 293}", "temperature is 293"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, temperature: .nan}", "temperature is NaN"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, tries: 0}", "tries is 0"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, every: 100ms}", "3 tries 60 ms apart take 180ms"},
+		{"hc_sr04", "tank: {hc_sr04: GPIO19, echo: GPIO26, every: 0s}", "every is 0s"},
 		{"hx711", "hive: {hx711: GPIO20}", "clock is missing"},
 		{"hx711", "hive: {hx711: GPIO20, clock: GPIO21, gain: 100}", "gain is 100"},
 		{"hx711", "hive: {hx711: GPIO20, clock: GPIO21, scale: 0}", "scale is 0"},
@@ -270,7 +270,7 @@ func TestLineDriversRefuse(t *testing.T) {
 		}
 	}
 	for driver, example := range map[string]string{
-		"rotary": knob, "hc_sr04": "tank: {hc_sr04: GPIO23, echo: GPIO24}", "hx711": "hive: {hx711: GPIO20, clock: GPIO21}",
+		"rotary": knob, "hc_sr04": "tank: {hc_sr04: GPIO19, echo: GPIO26}", "hx711": "hive: {hx711: GPIO20, clock: GPIO21}",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := bench.NewBench(t)

@@ -89,7 +89,7 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
-	Echo  *Echo  // on GPIO23 and GPIO24, once GPIO23 is an output
+	Echo  *Echo  // on GPIO19 and GPIO26, once GPIO19 is an output
 	Scale *Scale // on GPIO20 and GPIO21, once GPIO21 is an output
 }
 
@@ -98,7 +98,7 @@ func NewBench(t testing.TB) *Bench {
 	t.Helper()
 	clock := NewClock()
 	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir()}
-	b.Echo = NewEcho(b.Board, "GPIO23", "GPIO24")
+	b.Echo = NewEcho(b.Board, "GPIO19", "GPIO26")
 	b.Scale = NewScale(b, "GPIO20", "GPIO21")
 	b.Write(t, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
