@@ -35,7 +35,7 @@ func hx711Driver() Driver {
 			"To find scale, tare, put a known weight on, and divide it by the value that scale: 1 shows. " +
 			"gain: 128 or 64 is channel A, 32 is channel B. " +
 			"The agent makes the clock itself and throws a reading away where Linux held it up for over 60 us, which resets the chip: " +
-			"on a busy board the kernel's own driver is the better way, dtoverlay=hx711 where there is one, and iio: hx711 here.",
+			"the kernel's own driver (Documentation/devicetree/bindings/iio/adc/avia-hx711.yaml) is the better way where the board's device tree can name it: it is iio: hx711 here.",
 		Example: "hive: {hx711: GPIO20, clock: GPIO21, gain: 128, scale: 0.0000221, offset: 84000, unit: kg, every: 10s}",
 		Config: func() any {
 			return &HX711{Gain: 128, Scale: 1, Tries: 3, Unit: "kg", Sampling: sampling(edge.Duration(10 * time.Second))}
