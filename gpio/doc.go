@@ -8,7 +8,7 @@
 //	Line                       one request of one line: config, level, edges
 //	     |  one goroutine a device
 //	     v
-//	Device.Run                 digital_in, digital_out, counter, button, cpu, sim
+//	Device.Run                 digital_in, button, rotary, hc_sr04, cpu, and so on
 //	     |  Outlet: keeps the order, remembers the value for the status
 //	     v
 //	Pump.EmitWith              reacts first, then queues; never blocks on a disk

@@ -13,6 +13,7 @@ import (
 type reading struct {
 	value float64
 	more  []Field
+	why   string // why there is no value, though the sensor answered; "" where there is one
 }
 
 // sampler reads a sensor on a schedule, and decides what is worth telling.
@@ -53,11 +54,15 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
-	if !(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0) {
+	why, more := r.why, []Field{{"why", quote(r.why)}}
+	if r.why == "" && !(r.value >= s.Accept.Min && r.value <= s.Accept.Max && !math.IsInf(r.value, 0)) {
+		why = fmt.Sprintf("reading %v is outside %v to %v", r.value, s.Accept.Min, s.Accept.Max)
+		more = []Field{{"reading", quote(fmt.Sprint(r.value))}}
+	}
+	if why != "" {
 		s.dropped++
-		out.Doubt(fmt.Errorf("reading %v is outside %v to %v; %d such since the start", r.value, s.Accept.Min, s.Accept.Max, s.dropped))
+		out.Doubt(fmt.Errorf("%s; %d such since the start", why, s.dropped))
 		if !s.bad || s.due() {
-			more := []Field{{"reading", quote(fmt.Sprint(r.value))}}
 			out.Emit(Report{Kind: edge.Sample, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})
 			s.told, s.bad, s.lastAt = true, true, time.Now()
 		}

@@ -61,6 +61,13 @@ func (c *Clock) Reboot() {
 	c.offset = time.Second - time.Since(c.start)
 }
 
+// Leap lets CLOCK_MONOTONIC go on by d at once, as it seems to who is held up.
+func (c *Clock) Leap(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
 // Time is the wall time of a stamp.
 func (c *Clock) Time(st queue.Stamp) (time.Time, edge.ClockState, time.Duration) {
 	now := c.Stamp()
@@ -82,6 +89,8 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
+	Echo  *Echo  // on GPIO19 and GPIO26, once GPIO19 is an output
+	Scale *Scale // on GPIO20 and GPIO21, once GPIO21 is an output
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
@@ -89,6 +98,8 @@ func NewBench(t testing.TB) *Bench {
 	t.Helper()
 	clock := NewClock()
 	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir()}
+	b.Echo = NewEcho(b.Board, "GPIO19", "GPIO26")
+	b.Scale = NewScale(b, "GPIO20", "GPIO21")
 	b.Write(t, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
 	b.Write(t, "proc/loadavg", "0.42 0.36 0.30 1/123 4567\n")
