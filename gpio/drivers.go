@@ -7,6 +7,10 @@ func Drivers() []Driver {
 		digitalOutDriver(),
 		counterDriver(),
 		buttonDriver(),
+		bme280Driver(),
+		ads1115Driver(),
+		mcp3008Driver(),
+		mcp23017Driver(),
 		cpuDriver(),
 		simDriver(),
 	}
