@@ -48,6 +48,9 @@ func TestBME280Values(t *testing.T) {
 				if got := only(t, b, "air"); got != c.want {
 					t.Errorf("it told %s", got)
 				}
+				if part.Resets != 1 {
+					t.Errorf("it was reset %d times", part.Resets)
+				}
 				if mode := part.Peek(0xf4, 1)[0] & 3; mode != 0 {
 					t.Errorf("it is in mode %d between measurements", mode)
 				}
@@ -123,4 +126,29 @@ func TestBME280Calibration(t *testing.T) {
 			stop()
 		})
 	}
+}
+
+// A calibration of which a byte was lost once is read again; a part that measures nothing
+// is no reading.
+func TestBME280Doubts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := gpiotest.NewBench(t)
+		s := b.Source(t, spec(t, "bme280", "air: {bme280: 0x76}"))
+		b.Air.Set(gpiotest.Fault{Short: 25, After: 5, Times: 1}) // id, reset, status twice, config; then H1
+		stop := gpiotest.Start(t, s)
+		gpiotest.Pass(time.Second)
+		if got := only(t, b, "air"); got != `sample {"value":25.08,"unit":"°C","humidity":40.47,"pressure":1006.53}` {
+			t.Errorf("it told %s", got)
+		}
+		if b.Air.Resets != 2 {
+			t.Errorf("it was set up %d times", b.Air.Resets)
+		}
+		b.Air.Measures(0x80000, 0x80000, 0x8000)
+		gpiotest.Pass(time.Minute)
+		if d, _ := s.Device("air"); d.Status != "failed" || d.Error != "read BME280 at 0x76: it measured nothing" {
+			t.Errorf("%+v", d)
+		}
+		only(t, b, "air")
+		stop()
+	})
 }

@@ -154,12 +154,16 @@ func TestExpanderComesBack(t *testing.T) {
 				s := b.Source(t, spec(t, "mcp23017", expanderExample), spec(t, "digital_out", "pump: {digital_out: more.A2}"),
 					spec(t, "digital_in", "door: {digital_in: more.B0, pull: up}"))
 				stop := gpiotest.Start(t, s)
-				gpiotest.Pass(time.Second)
+				gpiotest.Pass(1500 * time.Millisecond) // so that what follows is between two checks of all registers
 				if err := command(s, "pump", "on"); err != nil {
 					t.Fatal(err)
 				}
 				c.break_(b)
-				gpiotest.Pass(12 * time.Second)
+				gpiotest.Pass(3 * time.Second) // before the input asks by itself, 10 s after the start
+				if c.during != "" {
+					statuses(t, s, "absent", "door")
+				}
+				gpiotest.Pass(9 * time.Second)
 				if c.during != "" {
 					statuses(t, s, c.during, "more")
 					statuses(t, s, "absent", "door", "pump")
@@ -182,6 +186,22 @@ func TestExpanderComesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A part that another program left with its registers in the other order is put right.
+func TestExpanderInBanks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := gpiotest.NewBench(t)
+		b.Expander.Banks = true
+		s := b.Source(t, spec(t, "mcp23017", expanderExample), spec(t, "digital_out", "pump: {digital_out: more.B2, boot: on}"))
+		stop := gpiotest.Start(t, s)
+		gpiotest.Pass(5 * time.Second)
+		statuses(t, s, "ok", "more", "pump")
+		if d, _ := s.Device("more"); d.Restarts != 0 || !b.Expander.Level(10) {
+			t.Errorf("%+v, registers % x", d, b.Expander.Peek(0, 22))
+		}
+		stop()
+	})
 }
 
 // A command on a bus that hangs fails in time, and so does the stop.
@@ -244,6 +264,7 @@ func TestExpanderRefuses(t *testing.T) {
 		{"more.C0", "make device x: there is no line more.C0: it is like more.A0 or more.B7"},
 		{"more.a0", "there is no line more.a0"},
 		{"more.A8", "there is no line more.A8"},
+		{"more", "there is no line more: it is like more.A0 or more.B7"},
 		{"more.", "there is no line more."},
 	} {
 		b := gpiotest.NewBench(t)

@@ -162,7 +162,8 @@ func (s *Source) checkGiven() error {
 	for _, r := range s.runners {
 		for _, p := range r.pins() {
 			if g, line := s.giver(p); g != nil && !g.hasLine(line) {
-				return fmt.Errorf("make device %s: there is no line %s: it is like %s.A0 or %s.B7", r.spec.Name, p, strings.TrimSuffix(string(p), "."+line), strings.TrimSuffix(string(p), "."+line))
+				name, _, _ := strings.Cut(string(p), ".")
+				return fmt.Errorf("make device %s: there is no line %s: it is like %s.A0 or %s.B7", r.spec.Name, p, name, name)
 			}
 		}
 	}

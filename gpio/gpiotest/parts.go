@@ -8,10 +8,12 @@ import (
 // BME280 is a Bosch BME280 (BST-BME280-DS002): registers, forced mode, status.
 type BME280 struct {
 	I2CPart
-	Busy int // how often the status says that it measures; less than 0: for ever
+	Busy   int // how often the status says that it measures; less than 0: for ever
+	Resets int // how often it was reset: then it loads its calibration, until it is asked once
 
-	data [8]byte
-	left int
+	data    [8]byte
+	left    int
+	loading bool
 }
 
 // BMECalibration are dig_T1 to dig_P9 of the worked example in Bosch's data sheet of the
@@ -35,7 +37,12 @@ func NewBME280(id byte) *BME280 {
 	p.unmeasured()
 	p.Wrote = p.wrote
 	p.Reads = func(reg int) {
-		if reg == 0xf3 {
+		switch {
+		case reg != 0xf3:
+		case p.loading:
+			p.loading = false
+		default:
+			p.Mem[0xf3] &^= 1
 			p.status()
 		}
 	}
@@ -55,8 +62,10 @@ func (p *BME280) unmeasured() { copy(p.Mem[0xf7:], []byte{0x80, 0, 0, 0x80, 0, 0
 func (p *BME280) wrote(reg int) {
 	switch {
 	case reg == 0xe0 && p.Mem[0xe0] == 0xb6:
+		p.Resets++
+		p.Mem[0xf3], p.loading = 1, true
 		p.unmeasured()
-		p.Mem[0xf2], p.Mem[0xf4], p.Mem[0xf5], p.Mem[0xe0] = 0, 0, 0, 0
+		p.left, p.Mem[0xf2], p.Mem[0xf4], p.Mem[0xf5], p.Mem[0xe0] = 0, 0, 0, 0, 0
 	case reg == 0xf4 && p.Mem[0xf4]&3 == 1:
 		p.left = p.Busy
 		p.Mem[0xf3] |= 1 << 3
@@ -142,9 +151,12 @@ func MCP3008(inputs *[8]uint16) func(w, r []byte) {
 	}
 }
 
-// MCP23017 is a Microchip MCP23017 (DS20001952D) with IOCON.BANK = 0.
+// MCP23017 is a Microchip MCP23017 (DS20001952D). Its registers are those of
+// IOCON.BANK = 0.
 type MCP23017 struct {
 	I2CPart
+	Banks bool // IOCON.BANK is 1: nothing can be written before IOCON, which is at 0x05 then
+
 	driven [16]*bool
 }
 
@@ -152,7 +164,13 @@ type MCP23017 struct {
 func NewMCP23017() *MCP23017 {
 	p := &MCP23017{}
 	p.Reset()
-	p.Ignore = func(reg int) bool { return reg >= 0x0e && reg <= 0x11 }
+	p.Ignore = func(reg int) bool {
+		if p.Banks {
+			p.Banks = reg != 0x05
+			return true
+		}
+		return reg >= 0x0e && reg <= 0x11
+	}
 	p.Wrote = func(reg int) {
 		switch {
 		case reg == 0x0a || reg == 0x0b: // one register at two addresses
