@@ -58,7 +58,7 @@ func bme280Driver() Driver {
 		Doc: "Bosch's BME280 on I2C, at 0x76 or 0x77: value is the air's temperature in °C, beside it humidity in % and pressure in hPa (as it is, not at sea level). " +
 			"A BMP280 works too and has no humidity. It measures once each every and sleeps between, so it does not warm itself. " +
 			"accept bounds the temperature; a humidity or pressure that the part can't measure is left out.",
-		Example: "air: {bme280: 0x76, bus: I2C1, every: 30s}",
+		Example: "climate: {bme280: 0x76, bus: I2C1, every: 30s}",
 		Config: func() any {
 			s := sampling(edge.Duration(30 * time.Second))
 			s.Accept = Accept{Min: -40, Max: 85} // what the part is made for

@@ -147,7 +147,7 @@ func expanderBit(line string) (int, bool) {
 }
 
 // The registers with IOCON.BANK = 0, each with its fellow of port B after it
-// (Microchip DS20001952D, table 3-3).
+// (Microchip DS20001952D, table 3-5).
 const (
 	expDir   = 0x00 // 1: input
 	expTest  = 0x06 // DEFVAL: of use to interrupts only, which are off
