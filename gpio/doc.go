@@ -31,6 +31,10 @@
 // pin of some other periph driver has none of that: its edges are waited for in
 // finite slices, and are marked as stamped by the agent.
 //
+// A bus, I2C or SPI, is shared by its devices and guarded: each transaction is bounded,
+// so a part that hangs costs the others a wait and no more. The lines of an expander on
+// such a bus are lines to other devices: more.A0.
+//
 // A Driver is one file and one row of Drivers: a config struct, a doc, an
 // example and a way to make a Device. A Device keeps what it must not forget (the
 // last level, the last line_seqno, a total) in a row that is flushed together

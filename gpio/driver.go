@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
 	"periph.io/x/conn/v3/spi"
 
@@ -100,7 +99,7 @@ type Env struct {
 
 	// I2C and SPI open a bus for this device; whoever opened it closes it. A transaction
 	// is bounded in time: a part that hangs holds neither the device nor its neighbours.
-	I2C func(bus string) (i2c.BusCloser, error)
+	I2C func(bus string) (I2CBus, error)
 	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
 
 	Log *slog.Logger

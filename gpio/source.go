@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sort"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/gpio/gpioreg"
-	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
 	"periph.io/x/conn/v3/spi"
 
@@ -94,6 +94,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		s.runners = append(s.runners, r)
 	}
 	sort.Slice(s.runners, func(i, j int) bool { return s.runners[i].spec.Name < s.runners[j].spec.Name })
+	if err := s.checkGiven(); err != nil {
+		return nil, err
+	}
 	log, err := loadCommandLog(opt.Rows)
 	if err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
 		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log,
-			I2C: func(bus string) (i2c.BusCloser, error) { return s.buses.i2c(bus, spec.Name) },
+			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
 			}}
@@ -136,7 +139,7 @@ func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (L
 			// What a device stored of a line is of no use to another driver.
 			cfg.Park = spec.Driver + "/" + cfg.Park
 		}
-		line, err := o.open(pin, cfg)
+		line, err := s.open(o, pin, cfg)
 		if err == nil {
 			held.add(line)
 		}
@@ -144,10 +147,38 @@ func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (L
 	}
 }
 
-// Lines are the pins of all devices.
+// open requests a line of the board or of another device.
+func (s *Source) open(o opener, pin edge.Pin, cfg LineConfig) (Line, error) {
+	if g, line := s.giver(pin); g != nil {
+		if err := cfg.check(); err != nil {
+			return nil, err
+		}
+		return g.request(line, cfg)
+	}
+	return o.open(pin, cfg)
+}
+
+// checkGiven refuses a line that its device does not have.
+func (s *Source) checkGiven() error {
+	for _, r := range s.runners {
+		for _, p := range r.pins() {
+			if g, line := s.giver(p); g != nil && !g.hasLine(line) {
+				name, _, _ := strings.Cut(string(p), ".")
+				return fmt.Errorf("make device %s: there is no line %s: it is like %s.A0 or %s.B7", r.spec.Name, p, name, name)
+			}
+		}
+	}
+	return nil
+}
+
+// Lines are the pins of all devices on the board itself.
 func (s *Source) Lines() (pins []edge.Pin) {
 	for _, r := range s.runners {
-		pins = append(pins, r.pins()...)
+		for _, p := range r.pins() {
+			if g, _ := s.giver(p); g == nil {
+				pins = append(pins, p)
+			}
+		}
 	}
 	return pins
 }

@@ -12,8 +12,7 @@ var laterKeys = []string{
 
 // laterDrivers are drivers that no row of the table makes yet.
 var laterDrivers = []string{
-	"pwm", "ds18b20", "dht22", "iio", "hwmon", "bme280", "ads1115", "mcp3008",
-	"mcp23017", "serial", "modbus", "http_get",
+	"pwm", "ds18b20", "dht22", "iio", "hwmon", "serial", "modbus", "http_get",
 }
 
 // laterSenders are senders that no row of the table makes yet.
