@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,29 +45,33 @@ type SPIConn interface {
 
 // buses keeps one guard a bus for all devices on it.
 type buses struct {
-	open Buses
+	open  Buses
+	files Files
 
 	mu     sync.Mutex
 	guards map[string]*busGuard
 }
 
-func newBuses(open Buses) *buses {
+func newBuses(open Buses, files Files) *buses {
 	if open.I2C == nil {
 		open.I2C = i2creg.Open
 	}
 	if open.SPI == nil {
 		open.SPI = spireg.Open
 	}
-	return &buses{open: open, guards: map[string]*busGuard{}}
+	return &buses{open: open, files: files.orKernel(), guards: map[string]*busGuard{}}
 }
 
 // guard is the guard of a bus, made when it is first asked for.
-func (b *buses) guard(name string) *busGuard {
+func (b *buses) guard(name string) *busGuard { return b.guardOf(name, busWait, busWithin) }
+
+// guardOf is guard with the bounds of its transactions.
+func (b *buses) guardOf(name string, wait, within time.Duration) *busGuard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.guards[name]
 	if g == nil {
-		g = &busGuard{name: name, turn: make(chan struct{}, 1)}
+		g = &busGuard{name: name, turn: make(chan struct{}, 1), wait: wait, within: within}
 		b.guards[name] = g
 	}
 	return g
@@ -117,19 +122,30 @@ type busGuard struct {
 	name string
 	turn chan struct{} // has a token while a transaction is under way
 
+	wait   time.Duration // for those before
+	within time.Duration // for the transaction itself
+
 	mu     sync.Mutex
 	holder string
 	since  time.Time
+	owner  string // the device that has it for itself; of a channel of a PWM
 }
 
-// do runs a transaction on a goroutine of its own. After busWithin it is left to its
+// do runs a transaction on a goroutine of its own. After within it is left to its
 // fate: it keeps the bus until the kernel gives up, and everybody else is told who
 // holds it. What tx fills must not be the caller's own memory.
 func (g *busGuard) do(device string, tx func() error) error {
-	wait := time.NewTimer(busWait)
+	return g.doUntil(context.Background(), device, tx)
+}
+
+// doUntil is do; it waits no longer than ctx, for the turn and for the transaction.
+func (g *busGuard) doUntil(ctx context.Context, device string, tx func() error) error {
+	wait := time.NewTimer(g.wait)
 	defer wait.Stop()
 	select {
 	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-wait.C:
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -141,13 +157,15 @@ func (g *busGuard) do(device string, tx func() error) error {
 		defer g.end()
 		done <- tx()
 	}()
-	within := time.NewTimer(busWithin)
+	within := time.NewTimer(g.within)
 	defer within.Stop()
 	select {
 	case err := <-done:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-within.C:
-		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, busWithin)
+		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, g.within)
 	}
 }
 
@@ -173,7 +191,7 @@ func (g *busGuard) heldLocked() error {
 func (g *busGuard) hung() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.holder == "" || time.Since(g.since) < busWithin {
+	if g.holder == "" || time.Since(g.since) < g.within {
 		return nil
 	}
 	return g.heldLocked()

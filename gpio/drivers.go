@@ -7,6 +7,11 @@ func Drivers() []Driver {
 		digitalOutDriver(),
 		counterDriver(),
 		buttonDriver(),
+		pwmDriver(),
+		ds18b20Driver(),
+		dht22Driver(),
+		iioDriver(),
+		hwmonDriver(),
 		cpuDriver(),
 		simDriver(),
 	}

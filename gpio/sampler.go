@@ -13,6 +13,7 @@ import (
 type reading struct {
 	value float64
 	more  []Field
+	doubt string // why the value can't be true, as "is ..."; "": the sensor knows nothing against it
 }
 
 // sampler reads a sensor on a schedule, and decides what is worth telling.
@@ -53,9 +54,13 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
-	if !(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0) {
+	why := r.doubt
+	if why == "" && (!(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0)) {
+		why = fmt.Sprintf("is outside %v to %v", s.Accept.Min, s.Accept.Max)
+	}
+	if why != "" {
 		s.dropped++
-		out.Doubt(fmt.Errorf("reading %v is outside %v to %v; %d such since the start", r.value, s.Accept.Min, s.Accept.Max, s.dropped))
+		out.Doubt(fmt.Errorf("reading %v %s; %d such since the start", r.value, why, s.dropped))
 		if !s.bad || s.due() {
 			more := []Field{{"reading", quote(fmt.Sprint(r.value))}}
 			out.Emit(Report{Kind: edge.Sample, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})

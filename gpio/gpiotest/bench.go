@@ -82,6 +82,7 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
+	Sysfs *Sysfs // reads and writes the files of it
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
@@ -93,6 +94,8 @@ func NewBench(t testing.TB) *Bench {
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
 	b.Write(t, "proc/loadavg", "0.42 0.36 0.30 1/123 4567\n")
 	b.Write(t, "proc/meminfo", "MemTotal:  437152 kB\nMemFree: 1 kB\nMemAvailable:  301000 kB\n")
+	b.Sysfs = NewSysfs(b.Root)
+	b.plugSensors(t)
 	return b
 }
 
@@ -111,7 +114,7 @@ func (b *Bench) Write(t testing.TB, name, text string) {
 // Source makes a Source of devices on the bench.
 func (b *Bench) Source(t testing.TB, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
-	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root})
+	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root, Files: b.Sysfs.Files()})
 	if err != nil {
 		t.Fatal(err)
 	}
