@@ -106,6 +106,8 @@ func (c *pwmChannel) export(ctx context.Context) error {
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: the kernel uses the channel itself, for a fan or for audio", err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: a udev rule has to give it to the group gpio, as Raspberry Pi OS and the package do", err)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w: the agent's unit needs ReadWritePaths=/sys/devices/platform", err)
 	case err != nil:
