@@ -112,7 +112,10 @@ func (d *hwmon) read(ctx context.Context) (reading, error) {
 	if in.label != "" {
 		r.more = []Field{{"label", quote(in.label)}}
 	}
-	if textOf(in.base+"_fault") == "1" {
+	switch fault, err := files.Read(ctx, in.base+"_fault"); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return reading{}, err
+	case fault == "1":
 		r.doubt = "is of a sensor that the chip calls broken or not connected"
 	}
 	return r, nil

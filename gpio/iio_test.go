@@ -85,11 +85,15 @@ func TestDHT22(t *testing.T) {
 			b.Sysfs.Answer(dhtT, "20000", "35000", "20200")
 			b.Sysfs.Answer(dhtH, "50000", "12000", "50400")
 		}, "20.2 °C", `"humidity":50`},
-		{"two of three", "x: {dht22: auto}", func(b *bench.Bench) {
+		{"one of three", "x: {dht22: auto}", func(b *bench.Bench) {
 			b.Sysfs.Fail(dhtT, unix.EIO)
 			b.Sysfs.Answer(dhtT, "20000", "21000")
 			b.Sysfs.Fail(dhtH, nil, unix.ETIMEDOUT)
 		}, "20 °C", `"humidity":61.2`},
+		{"between two", "x: {dht22: auto}", func(b *bench.Bench) {
+			b.Sysfs.Fail(dhtT, unix.EIO)
+			b.Sysfs.Answer(dhtT, "20000", "21000")
+		}, "20.5 °C", `"humidity":61.2`},
 		{"zeros are dropped", "x: {dht22: auto}", func(b *bench.Bench) {
 			b.Sysfs.Answer(dhtT, "0", "0")
 			b.Sysfs.Answer(dhtH, "0", "0")

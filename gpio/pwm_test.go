@@ -158,6 +158,20 @@ func TestPWMBootAndStop(t *testing.T) {
 	}
 }
 
+// What a killed agent left running goes on, at another frequency too.
+func TestPWMHoldsWhatRuns(t *testing.T) {
+	fan(t, "pump: {pwm: GPIO18, boot: hold}", func(b *bench.Bench) {
+		for name, text := range map[string]string{"period": "2000000\n", "duty_cycle": "1500000\n", "enable": "1\n"} {
+			b.Write(t, pwm4+"/pwm0/"+name, text)
+		}
+	}, func(b *bench.Bench, s *gpio.Source) {
+		d, _ := s.Device("pump")
+		if got := b.Sysfs.Writes(); outcome(d) != "75 %" || got != "duty_cycle=0 period=1000000 duty_cycle=750000" {
+			t.Errorf("it is %s and wrote %q", outcome(d), got)
+		}
+	})
+}
+
 // The block is found by its device: its number is any, and a fan's own block is another.
 func TestPWMFindsItsChannel(t *testing.T) {
 	only5 := func(b *bench.Bench) {
