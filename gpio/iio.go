@@ -66,7 +66,7 @@ func iioDriver() Driver {
 		Doc: "One channel of a sensor that the kernel's industrial I/O reads, such as a bmp280, an ADC or a light sensor with its own overlay. " +
 			"iio: the device's name or label as /sys/bus/iio/devices/*/name has it, or a part of its path where there are several of that name. " +
 			"channel: temp in °C, humidityrelative in %, pressure in hPa, voltage0 in V, current0 in A, illuminance in lx and so on, as the files in_temp_input or in_voltage0_raw name them.",
-		Example: "air: {iio: bmp280, channel: pressure, every: 30s, accept: {min: 800, max: 1100}}",
+		Example: "outside: {iio: bmp280, channel: pressure, every: 30s, accept: {min: 800, max: 1100}}",
 		Config:  func() any { return &IIO{Channel: "temp", Sampling: sampling(edge.Duration(30 * time.Second))} },
 		New: func(env Env, v any) (Device, error) {
 			cfg, err := options[IIO](v)
