@@ -57,29 +57,33 @@ type SPIConn interface {
 
 // buses keeps one guard a bus for all devices on it.
 type buses struct {
-	open Buses
+	open  Buses
+	files Files
 
 	mu     sync.Mutex
 	guards map[string]*busGuard
 }
 
-func newBuses(open Buses) *buses {
+func newBuses(open Buses, files Files) *buses {
 	if open.I2C == nil {
 		open.I2C = i2creg.Open
 	}
 	if open.SPI == nil {
 		open.SPI = spireg.Open
 	}
-	return &buses{open: open, guards: map[string]*busGuard{}}
+	return &buses{open: open, files: files.orKernel(), guards: map[string]*busGuard{}}
 }
 
 // guard is the guard of a bus, made when it is first asked for.
-func (b *buses) guard(name string) *busGuard {
+func (b *buses) guard(name string) *busGuard { return b.guardOf(name, busWait, busWithin) }
+
+// guardOf is guard with the bounds of its transactions.
+func (b *buses) guardOf(name string, wait, within time.Duration) *busGuard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.guards[name]
 	if g == nil {
-		g = &busGuard{name: name, turn: make(chan struct{}, 1), parts: map[uint16]*busPart{}}
+		g = &busGuard{name: name, turn: make(chan struct{}, 1), parts: map[uint16]*busPart{}, wait: wait, within: within}
 		b.guards[name] = g
 	}
 	return g
@@ -130,9 +134,13 @@ type busGuard struct {
 	name string
 	turn chan struct{} // has a token while a transaction is under way
 
+	wait   time.Duration // for those before
+	within time.Duration // for the transaction itself
+
 	mu     sync.Mutex
 	holder string
 	since  time.Time
+	owner  string // the device that has it for itself; of a channel of a PWM
 	parts  map[uint16]*busPart
 }
 
@@ -142,14 +150,14 @@ type busPart struct {
 	by   string        // the last that did; the guard's mu guards it
 }
 
-// do runs a transaction on a goroutine of its own. After busWithin it is left to its
+// do runs a transaction on a goroutine of its own. After within it is left to its
 // fate, as it is once ctx is done: it keeps the bus until the kernel gives up, and
 // everybody else is told who holds it. What tx fills must not be the caller's own memory.
 func (g *busGuard) do(ctx context.Context, device string, tx func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	wait := time.NewTimer(busWait)
+	wait := time.NewTimer(g.wait)
 	defer wait.Stop()
 	select {
 	case g.turn <- struct{}{}:
@@ -166,7 +174,7 @@ func (g *busGuard) do(ctx context.Context, device string, tx func() error) error
 		defer g.end()
 		done <- tx()
 	}()
-	within := time.NewTimer(busWithin)
+	within := time.NewTimer(g.within)
 	defer within.Stop()
 	select {
 	case err := <-done:
@@ -174,7 +182,7 @@ func (g *busGuard) do(ctx context.Context, device string, tx func() error) error
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-within.C:
-		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, busWithin)
+		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, g.within)
 	}
 }
 
@@ -226,7 +234,7 @@ func (g *busGuard) heldLocked() error {
 func (g *busGuard) hung() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.holder == "" || time.Since(g.since) < busWithin {
+	if g.holder == "" || time.Since(g.since) < g.within {
 		return nil
 	}
 	return g.heldLocked()

@@ -102,6 +102,10 @@ type Env struct {
 	I2C func(bus string) (I2CBus, error)
 	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
 
+	// Files are the kernel's small files for this device, as those of sysfs. What is
+	// read and written behind one bus takes turns, and is bounded in time.
+	Files func(bus string) *KernelFiles
+
 	Log *slog.Logger
 }
 

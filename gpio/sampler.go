@@ -14,6 +14,7 @@ type reading struct {
 	value float64
 	more  []Field
 	why   string // why there is no value, though the sensor answered; "" where there is one
+	doubt string // why the value can't be true, as "is ..."; "": the sensor knows nothing against it
 }
 
 // sampler reads a sensor on a schedule, and decides what is worth telling.
@@ -54,11 +55,7 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
-	why, more := r.why, []Field{{"why", quote(r.why)}}
-	if r.why == "" && !(r.value >= s.Accept.Min && r.value <= s.Accept.Max && !math.IsInf(r.value, 0)) {
-		why = fmt.Sprintf("reading %v is outside %v to %v", r.value, s.Accept.Min, s.Accept.Max)
-		more = []Field{{"reading", quote(fmt.Sprint(r.value))}}
-	}
+	why, more := s.against(r)
 	if why != "" {
 		s.dropped++
 		out.Doubt(fmt.Errorf("%s; %d such since the start", why, s.dropped))
@@ -73,6 +70,22 @@ func (s *sampler) judge(r reading, out *Outlet) {
 	}
 	out.Emit(Report{Kind: edge.Sample, Value: number(r.value), Unit: s.unit, More: r.more})
 	s.told, s.bad, s.last, s.lastAt = true, false, r.value, time.Now()
+}
+
+// against says what speaks against a reading, and what is told of it; "" where
+// nothing does.
+func (s *sampler) against(r reading) (why string, more []Field) {
+	if r.why != "" {
+		return r.why, []Field{{"why", quote(r.why)}}
+	}
+	why = r.doubt
+	if why == "" && (!(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0)) {
+		why = fmt.Sprintf("is outside %v to %v", s.Accept.Min, s.Accept.Max)
+	}
+	if why == "" {
+		return "", nil
+	}
+	return fmt.Sprintf("reading %v %s", r.value, why), []Field{{"reading", quote(fmt.Sprint(r.value))}}
 }
 
 // worth reports whether a plausible reading is to be told.

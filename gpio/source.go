@@ -47,6 +47,7 @@ type SourceOptions struct {
 	Lookup  Lookup               // nil: gpioreg.ByName
 	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
 	Buses   Buses                // where the I2C and SPI buses are; the zero value: periph's registries
+	Files   Files                // how the kernel's small files are read and written; the zero value: as files
 	Drivers []Driver             // nil: Drivers()
 	Root    string               // where proc and sys are; "" is "/"
 	Log     *slog.Logger         // nil: discard
@@ -77,7 +78,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses), desk: passedDesk{all: map[string]*passed{}}}
+	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), desk: passedDesk{all: map[string]*passed{}}}
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -119,7 +120,8 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
-			}}
+			},
+			Files: func(bus string) *KernelFiles { return s.buses.kernelFiles(bus, spec.Name) }}
 		dev, err := d.New(env, spec.Options)
 		if err != nil {
 			return nil, err

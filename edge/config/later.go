@@ -10,11 +10,6 @@ var laterKeys = []string{
 	"uplink_defaults.budget", "uplink_defaults.receive", "uplink_defaults.batch.compress",
 }
 
-// laterDrivers are drivers that no row of the table makes yet.
-var laterDrivers = []string{
-	"pwm", "ds18b20", "dht22", "iio", "hwmon", "serial", "modbus", "http_get",
-}
-
 // laterSenders are senders that no row of the table makes yet.
 var laterSenders = []string{"amqp", "nats", "http", "kafka"}
 

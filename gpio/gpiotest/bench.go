@@ -98,6 +98,8 @@ type Bench struct {
 	Volts    *ADS1115
 	Expander *MCP23017
 	Analog   [8]uint16
+
+	Sysfs *Sysfs // reads and writes the files of it
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
@@ -116,6 +118,8 @@ func NewBench(t testing.TB) *Bench {
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
 	b.Write(t, "proc/loadavg", "0.42 0.36 0.30 1/123 4567\n")
 	b.Write(t, "proc/meminfo", "MemTotal:  437152 kB\nMemFree: 1 kB\nMemAvailable:  301000 kB\n")
+	b.Sysfs = NewSysfs(b.Root)
+	b.plugSensors(t)
 	return b
 }
 
@@ -135,7 +139,7 @@ func (b *Bench) Write(t testing.TB, name, text string) {
 func (b *Bench) Source(t testing.TB, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
 	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root,
-		Buses: gpio.Buses{I2C: b.I2C.Open, SPI: b.SPI.Open}})
+		Buses: gpio.Buses{I2C: b.I2C.Open, SPI: b.SPI.Open}, Files: b.Sysfs.Files()})
 	if err != nil {
 		t.Fatal(err)
 	}
