@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
@@ -83,6 +84,13 @@ type Env struct {
 	// is bounded in time: a part that hangs holds neither the device nor its neighbours.
 	I2C func(bus string) (i2c.BusCloser, error)
 	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
+
+	// Serial opens a serial port for this device, Dial a connection to a host; whoever
+	// opened it closes it. Where there is none the error is edge.ErrAbsent of Serial's,
+	// and any of Dial's.
+	Serial func(port string, mode SerialMode) (SerialPort, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	modbus *modbusLinks // what devices of one Source share
 
 	Log *slog.Logger
 }

@@ -7,6 +7,9 @@ func Drivers() []Driver {
 		digitalOutDriver(),
 		counterDriver(),
 		buttonDriver(),
+		serialDriver(),
+		modbusDriver(),
+		httpGetDriver(),
 		cpuDriver(),
 		simDriver(),
 	}

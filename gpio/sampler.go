@@ -1,7 +1,9 @@
 package gpio
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -12,6 +14,7 @@ import (
 // reading is what a sensor said at one time.
 type reading struct {
 	value float64
+	other json.RawMessage // a boolean or a text, in place of value; nil: there is a value
 	more  []Field
 }
 
@@ -24,6 +27,7 @@ type sampler struct {
 	told    bool // something was told
 	bad     bool // the last that was told was not plausible
 	last    float64
+	other   json.RawMessage // what was told last where it was no number
 	lastAt  time.Time
 	dropped uint64 // readings that were not plausible
 }
@@ -53,6 +57,13 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
+	if r.other != nil {
+		s.changed(r, out)
+		return
+	}
+	if s.other != nil {
+		s.other, s.told = nil, false
+	}
 	if !(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0) {
 		s.dropped++
 		out.Doubt(fmt.Errorf("reading %v is outside %v to %v; %d such since the start", r.value, s.Accept.Min, s.Accept.Max, s.dropped))
@@ -68,6 +79,15 @@ func (s *sampler) judge(r reading, out *Outlet) {
 	}
 	out.Emit(Report{Kind: edge.Sample, Value: number(r.value), Unit: s.unit, More: r.more})
 	s.told, s.bad, s.last, s.lastAt = true, false, r.value, time.Now()
+}
+
+// changed tells what is no number where it is not what was told last.
+func (s *sampler) changed(r reading, out *Outlet) {
+	if s.told && bytes.Equal(s.other, r.other) && !s.due() {
+		return
+	}
+	out.Emit(Report{Value: r.other, Unit: s.unit, More: r.more})
+	s.told, s.bad, s.other, s.lastAt = true, false, r.other, time.Now()
 }
 
 // worth reports whether a plausible reading is to be told.

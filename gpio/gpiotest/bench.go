@@ -82,13 +82,14 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
+	Peers Peers  // what is on its serial ports and its network
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
 func NewBench(t testing.TB) *Bench {
 	t.Helper()
 	clock := NewClock()
-	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir()}
+	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir(), Peers: exampleDevices()}
 	b.Write(t, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
 	b.Write(t, "proc/loadavg", "0.42 0.36 0.30 1/123 4567\n")
@@ -111,7 +112,8 @@ func (b *Bench) Write(t testing.TB, name, text string) {
 // Source makes a Source of devices on the bench.
 func (b *Bench) Source(t testing.TB, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
-	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root})
+	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root,
+		Serial: b.Peers.Serial, Dial: b.Peers.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
