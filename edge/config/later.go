@@ -13,7 +13,7 @@ var laterKeys = []string{
 // laterDrivers are drivers that no row of the table makes yet.
 var laterDrivers = []string{
 	"pwm", "button", "rotary", "hc_sr04", "ds18b20", "dht22", "iio", "hwmon", "bme280", "ads1115", "mcp3008",
-	"mcp23017", "hx711", "serial", "modbus", "http_get", "external",
+	"mcp23017", "hx711", "external",
 }
 
 // laterSenders are senders that no row of the table makes yet.
