@@ -18,7 +18,7 @@ import (
 // units are a meter with one value of each kind in it.
 func units() *gpiotest.ModbusUnits {
 	m := &gpiotest.ModbusUnits{
-		Holding: map[uint16]uint16{0: 0xFFFE, 1: 0x8001, 2: 0x41AA, 3: 0x6666, 8: 0x0929},
+		Holding: map[uint16]uint16{0: 0xFFFE, 1: 0x8001, 2: 0x41AA, 3: 0x6666, 8: 0x0929, 9: 3},
 		Input:   map[uint16]uint16{0: 7, 65535: 9},
 		Coil:    map[uint16]bool{3: true}, Discrete: map[uint16]bool{},
 	}
@@ -54,6 +54,7 @@ func TestModbusValues(t *testing.T) {
 			"register: holding 0x2, type: float32, unit: °C":     `sample {"value":21.3,"unit":"°C"}`,
 			"register: holding 4, type: float64":                 `sample {"value":-2.5}`,
 			"register: holding 8, scale: 0.1":                    `sample {"value":234.5}`,
+			"register: holding 9, scale: 0.1":                    `sample {"value":0.3}`,
 			"register: holding 8, scale: 2, offset: -1":          `sample {"value":4689}`,
 			"register: input 65535":                              `sample {"value":9}`,
 			"register: coil 3":                                   `change {"value":true}`,
@@ -116,6 +117,7 @@ func TestModbusFaults(t *testing.T) {
 			}
 			before, _ := m.Asked()
 			m.Fail(c.faults...)
+			began := time.Now()
 			stop := gpiotest.Start(t, s)
 			status := ""
 			for range 400 { // the first thing that is known of it
@@ -134,6 +136,9 @@ func TestModbusFaults(t *testing.T) {
 			after, _ := m.Asked()
 			if !strings.HasPrefix(status, want) || after-before != c.tries {
 				t.Errorf("%v: %d requests, %s; want %d, %s", c.faults, after-before, status, c.tries, want)
+			}
+			if took := time.Since(began); serial && len(c.faults) == 3 && strings.Contains("short crc", string(c.faults[0])) && took > 500*time.Millisecond {
+				t.Errorf("%v: it took %s to see that no more comes", c.faults, took)
 			}
 			stop()
 			m.Fail()

@@ -29,7 +29,7 @@ const (
 type ModbusUnits struct {
 	Holding, Input  map[uint16]uint16
 	Coil, Discrete  map[uint16]bool
-	Echo            bool // the line gives back what is sent
+	Echo            bool // the line gives back what is sent, and the unit is slow
 	mu              sync.Mutex
 	faults          []ModbusFault
 	asked, connects int
@@ -93,6 +93,7 @@ func (m *ModbusUnits) RTU(c net.Conn) {
 			if _, err := c.Write(req); err != nil {
 				return
 			}
+			<-time.After(300 * time.Millisecond) // the unit thinks
 		}
 		out := []byte{req[0]}
 		if f == FaultOther {
