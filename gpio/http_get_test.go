@@ -24,7 +24,8 @@ func web(t *testing.T, h http.HandlerFunc, options string, after time.Duration) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := gpiotest.NewBench(t)
-		b.Peers["web.lan:80"], b.Peers["other.lan:80"] = gpiotest.Page(h), gpiotest.Page(h)
+		b.Peers.Set("web.lan:80", gpiotest.Page(h))
+		b.Peers.Set("other.lan:80", gpiotest.Page(h))
 		s := b.Source(t, spec(t, "http_get", "m: {http_get: 'http://web.lan/a?key=hush', every: 1h"+options+"}"))
 		stop := gpiotest.Start(t, s)
 		gpiotest.Pass(after)
@@ -178,7 +179,7 @@ func TestHTTPGetEndless(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := gpiotest.NewBench(t)
-			b.Peers["web.lan:80"] = peer
+			b.Peers.Set("web.lan:80", peer)
 			s := b.Source(t, spec(t, "http_get", "m: {http_get: 'http://web.lan/', timeout: 5s}"))
 			stop := gpiotest.Start(t, s)
 			gpiotest.Pass(5100 * time.Millisecond)

@@ -35,7 +35,8 @@ func links(t *testing.T, test func(t *testing.T, b *gpiotest.Bench, m *gpiotest.
 		t.Run(strings.Trim(link[:4], "/:"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, m := gpiotest.NewBench(t), units()
-				b.Peers["meter.lan:502"], b.Peers["/dev/ttyUSB9"] = m.TCP, m.RTU
+				b.Peers.Set("meter.lan:502", m.TCP)
+				b.Peers.Set("/dev/ttyUSB9", m.RTU)
 				test(t, b, m, link)
 			})
 		})
@@ -78,7 +79,7 @@ func TestModbusBits(t *testing.T) {
 	links(t, func(t *testing.T, b *gpiotest.Bench, m *gpiotest.ModbusUnits, link string) {
 		stop := gpiotest.Start(t, b.Source(t, spec(t, "modbus", "m: {modbus: '"+link+"', register: coil 3, every: 1s, report: {heartbeat: 1h}}")))
 		gpiotest.Pass(10*time.Second + 500*time.Millisecond)
-		m.Coil[3] = false
+		m.SetCoil(3, false)
 		gpiotest.Pass(10 * time.Second)
 		if got := b.Pump.Lines("m"); got != "change {\"value\":true}\nchange {\"value\":false}\n" {
 			t.Error(got)
@@ -188,7 +189,7 @@ func TestModbusShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, m := gpiotest.NewBench(t), units()
 		dead := true
-		b.Peers["meter.lan:502"] = func(c net.Conn) {
+		b.Peers.Set("meter.lan:502", func(c net.Conn) {
 			if dead { // the peer is there and says nothing: half open
 				dead = false
 				buf := make([]byte, 100)
@@ -199,7 +200,7 @@ func TestModbusShares(t *testing.T) {
 				}
 			}
 			m.TCP(c)
-		}
+		})
 		var specs []gpio.Spec
 		for i := range 5 {
 			specs = append(specs, spec(t, "modbus", fmt.Sprintf("m%d: {modbus: 'tcp://meter.lan:502', register: input 0, every: 1s}", i)))
@@ -250,17 +251,13 @@ func TestModbusComesBack(t *testing.T) {
 		}
 		gpiotest.Pass(5*time.Second + 500*time.Millisecond)
 		status("ok")
-		peers := map[string]func(net.Conn){}
-		for k, v := range b.Peers {
-			peers[k] = v
-			delete(b.Peers, k)
-		}
+		b.Peers.Set("meter.lan:502", nil)
+		b.Peers.Set("/dev/ttyUSB9", nil)
 		m.Fail(gpiotest.FaultReset)
 		gpiotest.Pass(10 * time.Second)
 		status("absent")
-		for k, v := range peers {
-			b.Peers[k] = v
-		}
+		b.Peers.Set("meter.lan:502", m.TCP)
+		b.Peers.Set("/dev/ttyUSB9", m.RTU)
 		gpiotest.Pass(time.Minute)
 		status("ok")
 	})
@@ -272,7 +269,7 @@ func TestModbusEcho(t *testing.T) {
 		b, m := gpiotest.NewBench(t), units()
 		m.Echo = true
 		m.Holding[0x0200] = 5 // the answer's size is the high byte of its address
-		b.Peers["/dev/ttyUSB9"] = m.RTU
+		b.Peers.Set("/dev/ttyUSB9", m.RTU)
 		stop := gpiotest.Start(t, b.Source(t, spec(t, "modbus", "m: {modbus: /dev/ttyUSB9, register: holding 0x0200, every: 1h}")))
 		gpiotest.Pass(time.Second)
 		if got := b.Pump.Lines("m"); got != "sample {\"value\":5}\n" {

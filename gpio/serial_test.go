@@ -20,7 +20,7 @@ import (
 // wire is a device that a test plays: what it writes comes out of the port.
 func wire(b *gpiotest.Bench, port string) (device func() net.Conn) {
 	opened := make(chan net.Conn, 10)
-	b.Peers[port] = func(c net.Conn) {
+	b.Peers.Set(port, func(c net.Conn) {
 		here, there := net.Pipe()
 		opened <- there
 		go func() {
@@ -28,7 +28,7 @@ func wire(b *gpiotest.Bench, port string) (device func() net.Conn) {
 			here.Close()
 		}()
 		_, _ = io.Copy(c, here)
-	}
+	})
 	return func() net.Conn { return <-opened }
 }
 
@@ -147,13 +147,12 @@ func TestSerialComesBack(t *testing.T) {
 		}
 		d := device()
 		status("ok")
-		peer := b.Peers["/dev/ttyUSB9"]
-		delete(b.Peers, "/dev/ttyUSB9")
+		b.Peers.Set("/dev/ttyUSB9", nil)
 		d.Close()
 		status("absent")
 		gpiotest.Pass(5 * time.Minute)
 		status("absent")
-		b.Peers["/dev/ttyUSB9"] = peer
+		device = wire(b, "/dev/ttyUSB9")
 		d = device()
 		status("ok")
 		<-time.After(9 * time.Second)

@@ -82,7 +82,7 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
-	Peers Peers  // what is on its serial ports and its network
+	Peers *Peers // what is on its serial ports and its network
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.

@@ -138,7 +138,7 @@ func absent(t *testing.T, spec fgpio.Spec) {
 	b := NewBench(t)
 	s, err := fgpio.NewSource(fgpio.SourceOptions{Specs: []fgpio.Spec{spec}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock,
 		Lookup: func(string) gpio.PinIO { return nil }, Root: t.TempDir(),
-		Serial: Peers{}.Serial, Dial: Peers{}.Dial})
+		Serial: new(Peers).Serial, Dial: new(Peers).Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

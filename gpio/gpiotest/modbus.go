@@ -42,6 +42,13 @@ func (m *ModbusUnits) Fail(faults ...ModbusFault) {
 	m.faults = faults
 }
 
+// SetCoil sets a coil while the units run.
+func (m *ModbusUnits) SetCoil(address uint16, on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Coil[address] = on
+}
+
 // Asked gives how many requests and connections there were.
 func (m *ModbusUnits) Asked() (requests, connects int) {
 	m.mu.Lock()
@@ -146,6 +153,8 @@ func (m *ModbusUnits) answer(f ModbusFault, req []byte) []byte {
 	if f == FaultException {
 		return []byte{req[0] | 0x80, 2}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var data []byte
 	bits := map[byte]map[uint16]bool{1: m.Coil, 2: m.Discrete}[req[0]]
 	if bits != nil {
