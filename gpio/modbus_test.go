@@ -143,14 +143,20 @@ func TestModbusFaults(t *testing.T) {
 			}
 			stop()
 			m.Fail()
-			again := gpiotest.Start(t, s) // and it is well again
-			gpiotest.Pass(10 * time.Second)
-			if d, _ := s.Device("m"); d.Status != "ok" || string(d.Value) != "7" {
-				t.Errorf("after %v: %+v", c.faults, d)
-			}
-			again()
+			wellAgain(t, s, c.faults)
 		}
 	})
+}
+
+// wellAgain checks that nothing of the faults is left.
+func wellAgain(t *testing.T, s *gpio.Source, after []gpiotest.ModbusFault) {
+	t.Helper()
+	stop := gpiotest.Start(t, s)
+	defer stop()
+	gpiotest.Pass(10 * time.Second)
+	if d, _ := s.Device("m"); d.Status != "ok" || string(d.Value) != "7" {
+		t.Errorf("after %v: %+v", after, d)
+	}
 }
 
 // TestModbusLateAnswer: what comes after its time is not taken for the answer to
