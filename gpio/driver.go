@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"time"
 
 	"periph.io/x/conn/v3/physic"
@@ -105,6 +106,13 @@ type Env struct {
 	// Files are the kernel's small files for this device, as those of sysfs. What is
 	// read and written behind one bus takes turns, and is bounded in time.
 	Files func(bus string) *KernelFiles
+
+	// Serial opens a serial port for this device, Dial a connection to a host; whoever
+	// opened it closes it. Where there is none the error is edge.ErrAbsent of Serial's,
+	// and any of Dial's.
+	Serial func(port string, mode SerialMode) (SerialPort, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	modbus *modbusLinks // what devices of one Source share
 
 	Log *slog.Logger
 }

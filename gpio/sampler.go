@@ -1,7 +1,9 @@
 package gpio
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -12,6 +14,7 @@ import (
 // reading is what a sensor said at one time.
 type reading struct {
 	value float64
+	other json.RawMessage // a boolean or a text, in place of value; nil: there is a value
 	more  []Field
 	why   string // why there is no value, though the sensor answered; "" where there is one
 	doubt string // why the value can't be true, as "is ..."; "": the sensor knows nothing against it
@@ -26,6 +29,7 @@ type sampler struct {
 	told    bool // something was told
 	bad     bool // the last that was told was not plausible
 	last    float64
+	other   json.RawMessage // what was told last where it was no number
 	lastAt  time.Time
 	dropped uint64 // readings that were not plausible
 }
@@ -55,6 +59,13 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
+	if r.other != nil {
+		s.changed(r, out)
+		return
+	}
+	if s.other != nil {
+		s.other, s.told = nil, false
+	}
 	why, more := s.against(r)
 	if why != "" {
 		s.dropped++
@@ -86,6 +97,15 @@ func (s *sampler) against(r reading) (why string, more []Field) {
 		return "", nil
 	}
 	return fmt.Sprintf("reading %v %s", r.value, why), []Field{{"reading", quote(fmt.Sprint(r.value))}}
+}
+
+// changed tells what is no number where it is not what was told last.
+func (s *sampler) changed(r reading, out *Outlet) {
+	if s.told && bytes.Equal(s.other, r.other) && !s.due() {
+		return
+	}
+	out.Emit(Report{Value: r.other, Unit: s.unit, More: r.more})
+	s.told, s.bad, s.other, s.lastAt = true, false, r.other, time.Now()
 }
 
 // worth reports whether a plausible reading is to be told.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sort"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"periph.io/x/conn/v3/spi"
 
 	"fieldpost/edge"
+	"fieldpost/edge/dial"
 	"fieldpost/queue"
 )
 
@@ -37,6 +39,12 @@ type rows interface {
 	Each(table, from string, fn func(key string, value []byte) bool) error
 }
 
+// How ports and connections are opened.
+type (
+	serialOpener = func(port string, mode SerialMode) (SerialPort, error)
+	dialFunc     = func(ctx context.Context, network, addr string) (net.Conn, error)
+)
+
 // SourceOptions say what devices there are and where their reports go. Specs,
 // Pump, Rows and Clock are needed.
 type SourceOptions struct {
@@ -48,6 +56,8 @@ type SourceOptions struct {
 	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
 	Buses   Buses                // where the I2C and SPI buses are; the zero value: periph's registries
 	Files   Files                // how the kernel's small files are read and written; the zero value: as files
+	Serial  serialOpener         // nil: OpenSerial
+	Dial    dialFunc             // to hosts; nil: edge/dial's, which asks no proxy
 	Drivers []Driver             // nil: Drivers()
 	Root    string               // where proc and sys are; "" is "/"
 	Log     *slog.Logger         // nil: discard
@@ -59,6 +69,7 @@ type Source struct {
 	runners  []*runner // sorted by name
 	byName   map[string]*runner
 	buses    *buses
+	modbus   *modbusLinks
 	commands *commandLog
 	desk     passedDesk
 }
@@ -75,10 +86,16 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Root == "" {
 		opt.Root = "/"
 	}
+	if opt.Serial == nil {
+		opt.Serial = OpenSerial
+	}
+	if opt.Dial == nil {
+		opt.Dial = (&dial.Dialer{}).DialContext
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), desk: passedDesk{all: map[string]*passed{}}}
+	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -117,6 +134,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
 		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log,
+			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)

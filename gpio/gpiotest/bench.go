@@ -100,13 +100,14 @@ type Bench struct {
 	Analog   [8]uint16
 
 	Sysfs *Sysfs // reads and writes the files of it
+	Peers *Peers // what is on its serial ports and its network
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
 func NewBench(t testing.TB) *Bench {
 	t.Helper()
 	clock := NewClock()
-	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir()}
+	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir(), Peers: exampleDevices()}
 	b.Echo = NewEcho(b.Board, "GPIO19", "GPIO26")
 	b.Scale = NewScale(b, "GPIO20", "GPIO21")
 	b.I2C, b.Air, b.Volts, b.Expander = NewI2C("I2C1"), NewBME280(0x60), NewADS1115(), NewMCP23017()
@@ -139,7 +140,7 @@ func (b *Bench) Write(t testing.TB, name, text string) {
 func (b *Bench) Source(t testing.TB, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
 	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root,
-		Buses: gpio.Buses{I2C: b.I2C.Open, SPI: b.SPI.Open}, Files: b.Sysfs.Files()})
+		Buses: gpio.Buses{I2C: b.I2C.Open, SPI: b.SPI.Open}, Files: b.Sysfs.Files(), Serial: b.Peers.Serial, Dial: b.Peers.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
