@@ -153,7 +153,7 @@ func TestDS18B20TakesTurns(t *testing.T) {
 			default:
 				t.Error("two conversions at once on a bus")
 			}
-			time.Sleep(750 * time.Millisecond) // the bubble's time
+			<-time.After(750 * time.Millisecond) // the bubble's time
 			<-turns
 			return files.Read(file)
 		}}

@@ -85,7 +85,7 @@ func newHTTPGet(env Env, v any) (Device, error) {
 	}
 	switch {
 	case d.url.Scheme != "http" && d.url.Scheme != "https" || d.url.Hostname() == "":
-		return nil, errors.New("http_get is no URL of a web page: it is http://HOST/... or https://HOST/...")
+		return nil, errors.New("http_get is no URL of a web page: write http://HOST/PATH or https://HOST/PATH")
 	case d.url.User != nil:
 		return nil, errors.New("http_get has a login in it: write user and password as keys of their own")
 	case cfg.Timeout <= 0:

@@ -77,7 +77,7 @@ func TestHTTPGetFailures(t *testing.T) {
 		h             http.HandlerFunc
 		options, want string
 	}{
-		"status":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "21.5", 503) }, "", "failed get a value from web.lan: it answers 503 Service Unavailable"},
+		"status":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "21.5", http.StatusServiceUnavailable) }, "", "failed get a value from web.lan: it answers 503 Service Unavailable"},
 		"large":     {page(strings.Repeat("1", 256<<10+1)), "", "failed get a value from web.lan: the answer has over 262144 bytes"},
 		"long text": {page(strings.Repeat("x", 5000)), "", "failed get a value from web.lan: the value is no text of at most 4096 bytes"},
 		"binary":    {page("\xff\xfe"), "", "failed get a value from web.lan: the value is no text"},
