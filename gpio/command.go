@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"fieldpost/edge"
 )
@@ -52,11 +53,14 @@ func (s *Source) Command(ctx context.Context, cmd edge.Command) (edge.Outcome, e
 	return out, err
 }
 
+// onceVerbs do something else the second time.
+var onceVerbs = []string{"toggle", "pulse", "send", "tare"}
+
 // once acts for an id that never acted before. What would act differently the
 // second time is recorded first.
 func (s *Source) once(ctx context.Context, r *runner, cmd edge.Command, slot *commandSlot) (edge.Outcome, *Told, error) {
 	_, plays := r.dev.(player) // it records the id with the event that the client acts on
-	if !plays && (cmd.Verb == "toggle" || cmd.Verb == "pulse") {
+	if !plays && slices.Contains(onceVerbs, cmd.Verb) {
 		if err := s.judge(r, cmd); err != nil {
 			return s.refuse(r, cmd, nil, slot, err)
 		}
@@ -99,6 +103,9 @@ func (s *Source) accept(cmd *edge.Command) (*runner, error) {
 	if len(cmd.ID) > maxCommandID || strings.ContainsFunc(cmd.ID, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return nil, fmt.Errorf("%w: an id has at most %d bytes and no control characters", edge.ErrBadValue, maxCommandID)
 	}
+	if !utf8.ValidString(cmd.ID) || !utf8.Valid(cmd.Value) || !utf8.Valid(cmd.If) { // no event could tell it
+		return nil, fmt.Errorf("%w: a command is UTF-8", edge.ErrBadValue)
+	}
 	if cmd.ID == "" {
 		cmd.ID = randomID()
 	}
@@ -134,6 +141,10 @@ func (s *Source) act(r *runner, cmd edge.Command, cause *edge.Ticket, slot *comm
 	}
 	var out edge.Outcome
 	a := Action{ID: cmd.ID, Verb: cmd.Verb, Value: cmd.Value, If: cmd.If}
+	if !cmd.Expires.IsZero() {
+		now, _, _ := s.opt.Clock.Time(s.opt.Clock.Stamp())
+		a.Within = cmd.Expires.Sub(now)
+	}
 	var p *passed
 	if _, plays := r.dev.(player); plays {
 		p = &passed{cmd: cmd, slot: slot, settled: make(chan struct{}), answered: make(chan struct{})}

@@ -63,6 +63,8 @@ type Action struct {
 	Verb  string
 	Value json.RawMessage
 	If    json.RawMessage // act only while the value equals this; nil: always
+	// Within is how long the command is good for; 0: as long as it takes.
+	Within time.Duration
 	// Tell makes the report of the command from what it did. The device queues it
 	// before the change that it made, and names it as the change's cause.
 	Tell func(Result) Report

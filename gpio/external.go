@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"fieldpost/edge"
 )
@@ -92,8 +93,9 @@ type askingRow struct {
 type asking struct {
 	askingRow
 	wanted json.RawMessage
-	ends   int64 // on CLOCK_MONOTONIC
-	told   *Told // the event that asks
+	within time.Duration // it has to answer
+	ends   int64         // on CLOCK_MONOTONIC
+	told   *Told         // the event that asks
 	later  func(Result, error, string) (Report, func(*Told))
 }
 
@@ -163,16 +165,22 @@ func (d *external) look() (left time.Duration, waits bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.env.Clock.Stamp().Mono
-	for len(d.asking) > 0 {
-		a := d.asking[0] // all have the same time to answer, so the oldest ends first
+	for _, a := range slices.Clone(d.asking) {
 		if a.ends > now {
-			return time.Duration(a.ends - now), true
+			if more := time.Duration(a.ends - now); !waits || more < left {
+				left, waits = more, true
+			}
+			continue
 		}
-		err := fmt.Errorf("not confirmed within %s", d.cfg.External.Answer)
-		d.settle(a, nil, err, "device:"+d.env.Name)
-		d.out.Doubt(fmt.Errorf("the command %s was %w", a.Verb, err))
+		d.settle(a, nil, a.late(), "device:"+d.env.Name)
+		d.out.Doubt(fmt.Errorf("the command %s was %w", a.Verb, a.late()))
 	}
-	return 0, false
+	return left, waits
+}
+
+// late is why a command that was not confirmed in time was not done.
+func (a *asking) late() error {
+	return fmt.Errorf("not confirmed within %s", edge.Duration(a.within.Round(time.Millisecond)))
 }
 
 // Do passes a command on to the client: the event that tells it is what asks.
@@ -193,9 +201,14 @@ func (d *external) Do(a Action) (Result, error) {
 		return Result{}, fmt.Errorf("%w: %d commands wait for the client that plays %s", edge.ErrRefused, len(d.asking), d.env.Name)
 	}
 	p := &asking{askingRow: askingRow{a.ID, a.Verb}, wanted: wanted, later: a.Later}
-	p.ends = d.env.Clock.Stamp().Mono + int64(d.cfg.External.Answer)
+	within := d.cfg.External.Answer.D()
+	if a.Within > 0 {
+		within = min(within, a.Within)
+	}
+	p.ends = d.env.Clock.Stamp().Mono + int64(within)
+	p.within = within
 	d.row.Asking = append(d.row.Asking, p.askingRow)
-	res := Result{Wanted: wanted, Within: d.cfg.External.Answer.D()}
+	res := Result{Wanted: wanted, Within: within}
 	rep := a.Tell(res)
 	rep.Store = d.row
 	p.told = d.out.Queue(rep)
@@ -230,7 +243,7 @@ func (d *external) confirm(id string, value json.RawMessage, why, from string) (
 	}
 	a := d.asking[i]
 	if d.env.Clock.Stamp().Mono >= a.ends {
-		return false, fmt.Errorf("%w: command %s: not confirmed within %s", edge.ErrRefused, id, d.cfg.External.Answer)
+		return false, fmt.Errorf("%w: command %s: %w", edge.ErrRefused, id, a.late())
 	}
 	d.out.Doubt(nil)
 	if why != "" {
@@ -337,7 +350,7 @@ func (d *external) state() string {
 // space around it.
 func scalar(v json.RawMessage) (json.RawMessage, error) {
 	var got any
-	if json.Unmarshal(v, &got) == nil {
+	if utf8.Valid(v) && json.Unmarshal(v, &got) == nil {
 		switch got.(type) {
 		case string, float64, bool:
 			if v := []byte(strings.TrimSpace(string(v))); len(v) <= maxExternal {

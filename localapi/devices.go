@@ -82,6 +82,11 @@ func (s *Server) command(ctx context.Context, who principal, device, verb string
 		}
 		return out, &p
 	}
+	if !out.Done { // a repeat of what was refused is refused
+		p := conflict("%s", out.Why)
+		p.Why = &out
+		return out, p
+	}
 	return out, nil
 }
 

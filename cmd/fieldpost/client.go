@@ -116,7 +116,7 @@ func (c *client) explain(err error) error {
 		return fmt.Errorf("talk to the agent at %s: %w", c.socket, err)
 	}
 	if errors.Is(err, os.ErrPermission) {
-		return withCode(exitNoAgent, fmt.Errorf("connect to %s: permission denied: be root or in group fieldpost", c.socket))
+		return withCode(exitNoAgent, fmt.Errorf("connect to %s: %w: be root or in group fieldpost", c.socket, os.ErrPermission))
 	}
 	return withCode(exitNoAgent, fmt.Errorf("no agent at %s (%v): start it with \"fieldpost run\" or name its --socket", c.socket, op.Err))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,10 @@ func agentCheck(ctx context.Context, p *patient) []symptom {
 	var st status
 	if err == nil {
 		err = decodeAnswer(raw, &st)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		p.down = err
+		return one(ailing, oneLine(err.Error()), "sudo fieldpost doctor; or sudo usermod -aG fieldpost $USER, and a new login")
 	}
 	if err != nil {
 		p.down = err
@@ -67,7 +72,7 @@ func devicesCheck(ctx context.Context, p *patient) []symptom {
 
 // portsCheck tries the addresses where no agent runs: one that does has them.
 func portsCheck(ctx context.Context, p *patient) []symptom {
-	if p.config == nil || p.status != nil {
+	if p.config == nil || p.status != nil || errors.Is(p.down, os.ErrPermission) { // an agent has them
 		return nil
 	}
 	var found []symptom
@@ -106,7 +111,10 @@ func certificateCheck(_ context.Context, p *patient) []symptom {
 
 // certificate judges the API's own certificate.
 func certificate(pemText string, now time.Time) symptom {
-	block, _ := pem.Decode([]byte(pemText))
+	block, rest := pem.Decode([]byte(pemText))
+	for block != nil && block.Type != "CERTIFICATE" { // a key may be in the same file
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil {
 		return symptom{Health: ailing, Text: "api.tls.cert is no PEM"}
 	}
