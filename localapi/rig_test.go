@@ -323,6 +323,16 @@ func (p *failingPump) Post(ctx context.Context, evs []edge.Event, key edge.Idemp
 	return p.Pump.Post(ctx, evs, key)
 }
 
+func (p *failingPump) CommitWith(ctx context.Context, evs []edge.Event, rows []queue.Row) ([]edge.Event, error) {
+	p.mu.Lock()
+	err := p.err
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return p.Pump.CommitWith(ctx, evs, rows)
+}
+
 var _ store = (*queue.Store)(nil)
 var _ eventLog = (*edge.Log)(nil)
 var _ pump = (*edge.Pump)(nil)

@@ -30,6 +30,7 @@ func verbs() []verb {
 		ringsVerb,
 		mailboxesVerb,
 		uplinksVerb,
+		claimVerb,
 		keysVerb,
 		exportVerb,
 		verifyVerb,

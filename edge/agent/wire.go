@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"fieldpost/edge/config"
@@ -86,8 +87,17 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
 		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
 		TrustedProxies: cfg.API.TrustedProxies, TLS: shown,
-		Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
+		ClaimFile: a.claimFile(), Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
 	})
+}
+
+// claimFile is where the claim code is kept. A simulated board, which answers on
+// loopback alone, needs no claim.
+func (a *agent) claimFile() string {
+	if a.simulated() {
+		return ""
+	}
+	return filepath.Join(a.opt.Config.DataDir, "claim")
 }
 
 // serverTLS is what the API shows and asks of its clients; nil: plain HTTP.
