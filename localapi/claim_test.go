@@ -202,17 +202,19 @@ func TestClaimCodeStays(t *testing.T) {
 		"a strange count": func() { _ = os.WriteFile(r.file, []byte(code+" 11\n"), 0o600) },
 		"a folder":        func() { _ = os.Remove(r.file); _ = os.Mkdir(r.file, 0o700) },
 	} {
-		code := r.shown().Code
+		_ = os.Remove(r.file) // a folder
+		r.restart()
+		code = r.shown().Code
 		r.stop()
 		spoil()
 		r.serve(t, r.Rig)
 		if got := r.shown().Code; got == code || got == "" {
 			t.Errorf("%s: the code is %q, and was %s", name, got, code)
 		}
-		_ = os.Remove(r.file) // the folder; another code's file is as good as gone
 	}
 	var k newKeyAnswer
-	a := r.claim(r.shown().Code)
+	code = r.shown().Code
+	a := r.claim(code)
 	if a.status != 201 {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
@@ -221,7 +223,10 @@ func TestClaimCodeStays(t *testing.T) {
 	// Without an admin key it is anyone's who has the board, with another code.
 	r.want(204, "DELETE", "/v1/keys/"+k.ID, k.Key, "")
 	if got := r.shown(); got.Claimed || got.Code == "" || got.Code == code {
-		t.Errorf("got %+v", got)
+		t.Errorf("got %+v, the old code was %s", got, code)
+	}
+	if _, err := os.Stat(r.file); err != nil {
+		t.Errorf("the new code is not on the disk: %v", err)
 	}
 	// A key that the command line made claims it, too.
 	if a, err := r.try(r.overSocket(), "http://fieldpost", "POST", "/v1/keys", "", `{"name":"me","role":"admin"}`); err != nil || a.status != 201 {
@@ -328,10 +333,19 @@ func TestClaimIsNotStored(t *testing.T) {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
 	p.fail(nil)
+	p.before = func() {
+		if _, err := os.Stat(r.file); err == nil {
+			t.Error("the key is stored while its code is on the disk")
+		}
+	}
 	r.restart()
 	if got := r.shown(); got.Claimed || got.Code != code {
 		t.Errorf("got %+v, want %s", got, code)
 	}
+	r.stop()
+	r.rig = serveRig(t, er, func(d *Deps, o *Options) {
+		o.Keys, o.ClaimFile, o.now, d.Pump = nil, r.file, r.clock, p
+	})
 	if a := r.claim(code); a.status != 201 {
 		t.Errorf("got %d %s", a.status, a.body)
 	}

@@ -303,6 +303,8 @@ func (w *fakeWorld) Cut(_ context.Context, _ string, cut bool) error {
 // failingPump is a pump whose flushes can be made to fail.
 type failingPump struct {
 	*edge.Pump
+	before func() // each CommitWith; may be nil
+
 	mu  sync.Mutex
 	err error
 }
@@ -329,6 +331,9 @@ func (p *failingPump) CommitWith(ctx context.Context, evs []edge.Event, rows []q
 	p.mu.Unlock()
 	if err != nil {
 		return nil, err
+	}
+	if p.before != nil {
+		p.before()
 	}
 	return p.Pump.CommitWith(ctx, evs, rows)
 }
