@@ -123,9 +123,13 @@ func (d *output) begin(out *Outlet) error {
 	}
 	// A parked line keeps its level, whatever was asked for.
 	level, err := line.Level()
-	if err == nil && level && d.overdue() {
-		level = false
-		_, err = line.Set(false)
+	want := level && !d.overdue()
+	if d.env.Safe() {
+		want = d.rested(level)
+	}
+	if err == nil && level != want {
+		level = want
+		_, err = line.Set(want)
 	}
 	if err != nil {
 		return errors.Join(err, line.Close())
@@ -143,7 +147,12 @@ func (d *output) settle(level, had bool) {
 		why = d.row.Why
 	}
 	same := had && d.row.Value == level
-	d.row.Value, d.row.Want = level, level
+	d.row.Value = level
+	if d.env.Safe() {
+		why = "safe start" // what was commanded last counts again after it
+	} else {
+		d.row.Want = level
+	}
 	if !same {
 		d.clear(now)
 		d.limit(0)
@@ -158,6 +167,9 @@ func (d *output) settle(level, had bool) {
 
 // initial is the level to request.
 func (d *output) initial(had bool) Initial {
+	if d.env.Safe() {
+		return d.safeInitial()
+	}
 	boot := d.cfg.Boot
 	if d.started {
 		boot = RestLast // the agent runs on: this is no boot
@@ -275,13 +287,7 @@ func (d *output) rest(clean bool) error {
 		d.ends = 0
 		return line.Close()
 	}
-	level := d.row.Value
-	switch {
-	case d.cfg.Stop == RestOff || d.ends != 0:
-		level = false
-	case d.cfg.Stop == RestOn:
-		level = true
-	}
+	level := d.rested(d.row.Value)
 	if level != d.row.Value {
 		mono, err := line.Set(level)
 		if err != nil {

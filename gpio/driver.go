@@ -84,6 +84,10 @@ type Env struct {
 	I2C func(bus string) (i2c.BusCloser, error)
 	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
 
+	// Safe reports whether this is a safe start: a device that drives something keeps
+	// it as its stop says, whatever its boot says. Source.Resume ends it.
+	Safe func() bool
+
 	Log *slog.Logger
 }
 

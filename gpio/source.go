@@ -48,6 +48,7 @@ type SourceOptions struct {
 	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
 	Buses   Buses                // where the I2C and SPI buses are; the zero value: periph's registries
 	Drivers []Driver             // nil: Drivers()
+	Safe    string               // not "": a safe start, and why; see Source.Resume
 	Root    string               // where proc and sys are; "" is "/"
 	Log     *slog.Logger         // nil: discard
 }
@@ -59,6 +60,7 @@ type Source struct {
 	byName   map[string]*runner
 	buses    *buses
 	commands *commandLog
+	safe     safety
 }
 
 // NewSource makes the devices; nothing is touched before Run. It fails where a
@@ -77,6 +79,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses)}
+	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -111,7 +114,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			continue
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
-		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log,
+		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
 			I2C: func(bus string) (i2c.BusCloser, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"fieldpost/edge/config"
 	"fieldpost/edge/dial"
@@ -20,6 +21,9 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
 	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	if a.starts != nil {
+		opt.Safe = a.starts.why()
+	}
 	if err := a.openLines(&opt); err != nil {
 		return nil, err
 	}
@@ -131,6 +135,9 @@ func apiMailboxes(boxes map[string]*config.Mailbox) []localapi.Mailbox {
 func (a *agent) problems() (all []string) {
 	if a.doors != nil {
 		all = a.doors.problems()
+	}
+	if why := a.source.Safe(); a.starts != nil && why != "" {
+		all = append(all, strings.ToUpper(why[:1])+why[1:]+".")
 	}
 	if a.lines != nil {
 		if err := a.lines.Problem(a.source.Lines()); err != nil {
