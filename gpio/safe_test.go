@@ -14,6 +14,7 @@ import (
 	"fieldpost/edge"
 	"fieldpost/gpio"
 	bench "fieldpost/gpio/gpiotest"
+	"fieldpost/queue"
 )
 
 // safeSource is a Source of the devices that begins with a safe start.
@@ -99,6 +100,52 @@ func TestSafeStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was on for a time when the agent crashed is off, also where stop says on, and
+// where the kernel held the line meanwhile.
+func TestSafeStartEndsWhatEndsByItself(t *testing.T) {
+	for _, more := range []string{"stop: on, max_on: 10m", "stop: hold"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := bench.NewBench(t)
+			pump := spec(t, "digital_out", fmt.Sprintf("pump: {digital_out: GPIO27, %s}", more))
+			s := b.Source(t, pump)
+			stop := bench.Start(t, s)
+			bench.Pass(time.Second)
+			order(t, s, "on", "")
+			stop()
+			level(t, b, more == "stop: hold")
+			const key = "digital_out/pump"
+			raw, _ := b.Pump.Get("outputs", key)
+			was := strings.NewReplacer(`"value":false`, `"value":true`, `"for":0`, `"for":90000000000,"why":"pulse"`).Replace(string(raw))
+			if was == string(raw) {
+				t.Fatalf("the row is %s", raw)
+			}
+			if err := b.Pump.Commit(context.Background(), queue.Row{Table: "outputs", Key: key, Value: []byte(was)}); err != nil {
+				t.Fatal(err)
+			}
+			stop = bench.Start(t, safeSource(t, b, pump))
+			bench.Pass(time.Second)
+			level(t, b, false)
+			stop()
+		})
+	}
+}
+
+// What boot turns on once it is over goes off by itself as ever.
+func TestSafeStartKeepsMaxOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		s := safeSource(t, b, spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: on, max_on: 10m}"))
+		stop := bench.Start(t, s)
+		bench.Pass(time.Second)
+		s.Resume()
+		bench.Pass(9 * time.Minute)
+		level(t, b, true)
+		bench.Pass(2 * time.Minute)
+		level(t, b, false)
+		stop()
+	})
 }
 
 // A line that is not there in the safe start gets its boot level once it is over.

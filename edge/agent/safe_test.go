@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,6 +152,25 @@ func TestSafeStart(t *testing.T) {
 	told := named(stored(t, cfg, board), "safe_start")
 	if len(told) != 3 || told[0]["safe"] != true || told[0]["crashes"] != 3.0 || told[1]["safe"] != true || told[2]["safe"] != false {
 		t.Errorf("told %v", told)
+	}
+}
+
+// A part that fails ends the agent, and that is no end in good order.
+func TestFailureCountsAsACrash(t *testing.T) {
+	dir := testDir(t)
+	cfg := load(t, dir, "devices: {pump: {digital_out: GPIO27}}\n")
+	b := edgetest.NewBoard("boot-1").Board()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close() // nobody can accept on it
+	if err := Run(t.Context(), Options{Config: cfg, Board: &b, Pins: gpio.NewSimBoard(gpio.SimOptions{}), Listeners: []net.Listener{l}}); err == nil {
+		t.Fatal("it did not fail")
+	}
+	s, err := readStarts(filepath.Join(cfg.DataDir, "running"), b)
+	if err != nil || len(s.row.Crashes) != 1 {
+		t.Errorf("got %+v %v", s.row, err)
 	}
 }
 
