@@ -31,7 +31,7 @@ func digitalOutDriver() Driver {
 	return Driver{
 		Name: "digital_out",
 		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
-			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes it does what stop says and takes no command. " +
+			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes, cuts of the power among them, it does what stop says and takes no command. " +
 			"max_on: it goes off by itself after so long; a repeated on does not prolong it. active_low: on means a low voltage. " +
 			"remote: commands from upstream are allowed.",
 		Example: "pump: {digital_out: GPIO27, boot: off, stop: off, max_on: 10m, remote: true}",

@@ -21,8 +21,8 @@ func (s *safety) on() bool { return s.why.Load() != nil && !s.over.Load() }
 // resumer is a device that has something to do when a safe start is over.
 type resumer interface{ resume() }
 
-// Safe says why no command is taken: the agent ended by itself too often, and what
-// its devices drive is kept as their stop says. "" after a usual start.
+// Safe says why no command is taken: the agent crashed too often, and what its
+// devices drive is kept as their stop says. "" after a usual start.
 func (s *Source) Safe() string {
 	if why := s.safe.why.Load(); why != nil {
 		return *why

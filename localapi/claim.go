@@ -59,7 +59,6 @@ func newClaim(opt Options, claimed bool) *claim {
 		}
 		c.renew()
 	}
-	c.log.Info(`this agent is not claimed yet: "fieldpost claim" shows the code and the panel's address`)
 	return c
 }
 

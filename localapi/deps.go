@@ -113,7 +113,7 @@ type Options struct {
 	Reserved func(ring string) bool
 
 	// ClaimFile is where an agent without an admin key keeps its claim code, in a
-	// folder of its own; "": it needs no claim, as on a simulated board.
+	// folder that is the agent's alone; "": it needs no claim, as on a simulated board.
 	ClaimFile string
 
 	Keys      []Key     // keys with a given secret

@@ -96,6 +96,9 @@ func (s *Server) Serve(ctx context.Context, ls ...net.Listener) error {
 	for _, l := range ls {
 		s.listening = append(s.listening, l.Addr())
 	}
+	if !s.claimed() {
+		s.log.Info(`this agent is not claimed yet: "fieldpost claim" shows the code and the panel's address`)
+	}
 	for _, l := range ls {
 		accepting.Go(func() {
 			if err := srv.Serve(s.bounded(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {

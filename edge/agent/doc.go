@@ -18,8 +18,8 @@
 //
 // # A safe start
 //
-// An agent that ended by itself three times within five minutes may be what ends
-// it: a command that comes again, a pump that pulls the supply down. It then starts
+// An agent that crashed or lost its power three times within five minutes may itself
+// be why: a command that comes again, a pump that pulls the supply down. It then starts
 // with its outputs as their stop says (off, on, or as they are: hold and last; off
 // where max_on or a pulse would end it), takes no command, reads, stores, serves and
 // forwards as ever, and says so in its status and in an event. A stop in good order

@@ -12,7 +12,7 @@ import (
 	"fieldpost/edge"
 )
 
-// An agent that ended by itself manyCrashes times in crashSpan starts safe. It does
+// An agent that crashed manyCrashes times in crashSpan starts safe. It does
 // as usual again after a start that followed a stop in good order, or once it ran for
 // calmSpan.
 const (
@@ -82,7 +82,7 @@ func (s *starts) why() string {
 	if !s.row.Safe {
 		return ""
 	}
-	return fmt.Sprintf("this is a safe start, since the agent ended by itself %d times within %.0f minutes: outputs are kept as their stop says and no command is taken, for %.0f minutes or until \"systemctl restart fieldpost\"; \"journalctl -u fieldpost\" says what ended it",
+	return fmt.Sprintf("this is a safe start, since the agent crashed or lost its power %d times within %.0f minutes: outputs are kept as their stop says and no command is taken, for %.0f minutes or until \"systemctl restart fieldpost\"; \"journalctl -u fieldpost\" says why",
 		manyCrashes, crashSpan.Minutes(), calmSpan.Minutes())
 }
 
