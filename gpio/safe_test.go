@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,11 +153,11 @@ func TestSafeStartKeepsMaxOn(t *testing.T) {
 func TestSafeStartWithoutTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bench.NewBench(t)
-		gone := true
+		var there atomic.Bool
 		s, err := gpio.NewSource(gpio.SourceOptions{
 			Specs: []gpio.Spec{spec(t, "digital_out", "pump: {digital_out: GPIO27, boot: on}")}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Root: b.Root, Safe: "it crashed",
 			Lookup: func(name string) periph.PinIO {
-				if gone {
+				if !there.Load() {
 					return nil
 				}
 				return b.Board.Lookup(name)
@@ -168,7 +169,7 @@ func TestSafeStartWithoutTheLine(t *testing.T) {
 		stop := bench.Start(t, s)
 		bench.Pass(time.Second)
 		s.Resume()
-		gone = false
+		there.Store(true)
 		bench.Pass(2 * time.Minute)
 		level(t, b, true)
 		stop()
