@@ -33,12 +33,21 @@ type Outcome struct {
 	Event  string          `json:"event,omitempty"` // the id of the event that tells it
 }
 
+// Confirmation is what the client that plays an external device did with a command.
+type Confirmation struct {
+	ID    string          // the command's
+	Value json.RawMessage // the device's value now; nil: the one that was wanted
+	Why   string          // it was not done, and why; "": it was
+	From  string          // who: client: and a name
+}
+
 // What a command can be refused for; the wrapping error says the reason.
 var (
-	ErrNoDevice = errors.New("no such device")
-	ErrRefused  = errors.New("refused")     // the device's own rules forbid it now
-	ErrBadValue = errors.New("bad command") // an unknown verb or a value it can't take
-	ErrAbsent   = errors.New("absent")      // the hardware is not there
+	ErrNoDevice  = errors.New("no such device")
+	ErrNoCommand = errors.New("no such command")
+	ErrRefused   = errors.New("refused")     // the device's own rules forbid it now
+	ErrBadValue  = errors.New("bad command") // an unknown verb or a value it can't take
+	ErrAbsent    = errors.New("absent")      // the hardware is not there
 )
 
 // DeviceStatus is one device as the API and the uplinks show it.
@@ -97,4 +106,22 @@ type UplinkStatus struct {
 	Rate         float64           `json:"rate"`                // acknowledged a second, over the last 30 s
 	Empty        *float64          `json:"empty_in,omitempty"`  // seconds until the backlog is gone, where it shrinks
 	Positions    map[string]uint64 `json:"positions,omitempty"` // by ring: all up to here is acknowledged
+}
+
+// Fate is how far an event has come on its way through an uplink.
+type Fate string
+
+// The fates. The texts are part of the API.
+const (
+	Acknowledged Fate = "acknowledged"  // the peer has it
+	Sent         Fate = "sent"          // on its way, not answered yet
+	Waiting      Fate = "waiting"       // in the backlog
+	PeerRefused  Fate = "refused"       // the peer will never take it
+	NotForwarded Fate = "not forwarded" // the uplink does not take its ring
+)
+
+// UplinkFate is the fate of one event at one uplink.
+type UplinkFate struct {
+	Uplink string `json:"uplink"`
+	Fate   Fate   `json:"fate"`
 }

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 const (
 	busWithin = 2 * time.Second
 	busWait   = 2 * time.Second
+	partWait  = 5 * time.Second // for a part that another device converses with
 )
 
 // ErrBusHeld: a transaction on the bus has not ended.
@@ -35,45 +37,60 @@ type Buses struct {
 	SPI func(name string) (spi.PortCloser, error)
 }
 
+// I2CBus is a device's view of an I2C bus. What it waits for is bounded.
+type I2CBus interface {
+	i2c.BusCloser
+	// TxContext is Tx that nobody waits for any more once ctx is done.
+	TxContext(ctx context.Context, addr uint16, w, r []byte) error
+	// Hold keeps other devices that hold it too from a part, for what takes several
+	// transactions. It waits at most partWait.
+	Hold(ctx context.Context, addr uint16) (release func(), err error)
+}
+
 // SPIConn is an SPI port, set up for one part. What it waits for is bounded.
 type SPIConn interface {
-	// Tx sends w and reads as much into r, which has the same length.
-	Tx(w, r []byte) error
+	// Tx sends w and reads as much into r, which has the same length. Nobody waits for
+	// it any more once ctx is done.
+	Tx(ctx context.Context, w, r []byte) error
 	io.Closer
 }
 
 // buses keeps one guard a bus for all devices on it.
 type buses struct {
-	open Buses
+	open  Buses
+	files Files
 
 	mu     sync.Mutex
 	guards map[string]*busGuard
 }
 
-func newBuses(open Buses) *buses {
+func newBuses(open Buses, files Files) *buses {
 	if open.I2C == nil {
 		open.I2C = i2creg.Open
 	}
 	if open.SPI == nil {
 		open.SPI = spireg.Open
 	}
-	return &buses{open: open, guards: map[string]*busGuard{}}
+	return &buses{open: open, files: files.orKernel(), guards: map[string]*busGuard{}}
 }
 
 // guard is the guard of a bus, made when it is first asked for.
-func (b *buses) guard(name string) *busGuard {
+func (b *buses) guard(name string) *busGuard { return b.guardOf(name, busWait, busWithin) }
+
+// guardOf is guard with the bounds of its transactions.
+func (b *buses) guardOf(name string, wait, within time.Duration) *busGuard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := b.guards[name]
 	if g == nil {
-		g = &busGuard{name: name, turn: make(chan struct{}, 1)}
+		g = &busGuard{name: name, turn: make(chan struct{}, 1), parts: map[uint16]*busPart{}, wait: wait, within: within}
 		b.guards[name] = g
 	}
 	return g
 }
 
 // i2c opens a bus for a device. The error wraps edge.ErrAbsent where there is none.
-func (b *buses) i2c(name, device string) (i2c.BusCloser, error) {
+func (b *buses) i2c(name, device string) (I2CBus, error) {
 	bus, err := b.open.I2C(name)
 	if err != nil {
 		return nil, absentError("open I2C bus "+busName(name), err)
@@ -117,19 +134,35 @@ type busGuard struct {
 	name string
 	turn chan struct{} // has a token while a transaction is under way
 
+	wait   time.Duration // for those before
+	within time.Duration // for the transaction itself
+
 	mu     sync.Mutex
 	holder string
 	since  time.Time
+	owner  string // the device that has it for itself; of a channel of a PWM
+	parts  map[uint16]*busPart
 }
 
-// do runs a transaction on a goroutine of its own. After busWithin it is left to its
-// fate: it keeps the bus until the kernel gives up, and everybody else is told who
-// holds it. What tx fills must not be the caller's own memory.
-func (g *busGuard) do(device string, tx func() error) error {
-	wait := time.NewTimer(busWait)
+// busPart is a part that takes several transactions for one answer.
+type busPart struct {
+	turn chan struct{} // has a token while a device converses with it
+	by   string        // the last that did; the guard's mu guards it
+}
+
+// do runs a transaction on a goroutine of its own. After within it is left to its
+// fate, as it is once ctx is done: it keeps the bus until the kernel gives up, and
+// everybody else is told who holds it. What tx fills must not be the caller's own memory.
+func (g *busGuard) do(ctx context.Context, device string, tx func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	wait := time.NewTimer(g.wait)
 	defer wait.Stop()
 	select {
 	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-wait.C:
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -141,13 +174,15 @@ func (g *busGuard) do(device string, tx func() error) error {
 		defer g.end()
 		done <- tx()
 	}()
-	within := time.NewTimer(busWithin)
+	within := time.NewTimer(g.within)
 	defer within.Stop()
 	select {
 	case err := <-done:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-within.C:
-		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, busWithin)
+		return fmt.Errorf("%w: %s does not answer within %s", ErrBusHeld, g.name, g.within)
 	}
 }
 
@@ -164,6 +199,32 @@ func (g *busGuard) end() {
 	<-g.turn
 }
 
+// hold keeps a part for a device until release is called.
+func (g *busGuard) hold(ctx context.Context, device string, addr uint16) (release func(), err error) {
+	g.mu.Lock()
+	part := g.parts[addr]
+	if part == nil {
+		part = &busPart{turn: make(chan struct{}, 1)}
+		g.parts[addr] = part
+	}
+	g.mu.Unlock()
+	wait := time.NewTimer(partWait)
+	defer wait.Stop()
+	select {
+	case part.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-wait.C:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return nil, fmt.Errorf("use 0x%02x on %s: device %s uses it", addr, g.name, part.by)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	part.by = device
+	return sync.OnceFunc(func() { <-part.turn }), nil
+}
+
 // heldLocked says who has the bus. The caller holds g.mu.
 func (g *busGuard) heldLocked() error {
 	return fmt.Errorf("%w: %s by device %s for %s", ErrBusHeld, g.name, g.holder, time.Since(g.since).Round(time.Second))
@@ -173,7 +234,7 @@ func (g *busGuard) heldLocked() error {
 func (g *busGuard) hung() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.holder == "" || time.Since(g.since) < busWithin {
+	if g.holder == "" || time.Since(g.since) < g.within {
 		return nil
 	}
 	return g.heldLocked()
@@ -203,22 +264,32 @@ type guardedI2C struct {
 	device string
 }
 
-var _ i2c.BusCloser = (*guardedI2C)(nil)
+var _ I2CBus = (*guardedI2C)(nil)
 
 func (b *guardedI2C) String() string { return b.bus.String() }
 
 // Tx is one transaction. It takes at most busWait and busWithin.
 func (b *guardedI2C) Tx(addr uint16, w, r []byte) error {
+	return b.TxContext(context.Background(), addr, w, r)
+}
+
+// TxContext is Tx until ctx is done.
+func (b *guardedI2C) TxContext(ctx context.Context, addr uint16, w, r []byte) error {
 	out, in := slices.Clone(w), make([]byte, len(r)) // a transaction that hangs keeps them
 	if len(r) == 0 {
 		in = nil
 	}
-	err := b.guard.do(b.device, func() error { return b.bus.Tx(addr, out, in) })
+	err := b.guard.do(ctx, b.device, func() error { return b.bus.Tx(addr, out, in) })
 	if err != nil {
 		return fmt.Errorf("talk to 0x%02x on %s: %w", addr, b.bus, err)
 	}
 	copy(r, in)
 	return nil
+}
+
+// Hold keeps a part for this device.
+func (b *guardedI2C) Hold(ctx context.Context, addr uint16) (release func(), err error) {
+	return b.guard.hold(ctx, b.device, addr)
 }
 
 // SetSpeed is refused: a bus has one speed, the one of the board's config.txt.
@@ -237,9 +308,9 @@ type guardedSPI struct {
 	device string
 }
 
-func (p *guardedSPI) Tx(w, r []byte) error {
+func (p *guardedSPI) Tx(ctx context.Context, w, r []byte) error {
 	out, in := slices.Clone(w), make([]byte, len(r))
-	if err := p.guard.do(p.device, func() error { return p.conn.Tx(out, in) }); err != nil {
+	if err := p.guard.do(ctx, p.device, func() error { return p.conn.Tx(out, in) }); err != nil {
 		return fmt.Errorf("talk on %s: %w", p.port, err)
 	}
 	copy(r, in)

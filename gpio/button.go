@@ -73,7 +73,7 @@ func (b *button) Run(ctx context.Context, out *Outlet) error {
 	if err = p.begin(); err == nil {
 		p.keep()
 		out.Ready()
-		err = p.follow(ctx)
+		err = follow(ctx, line, &p)
 		p.keep()
 	}
 	if perr := line.Park(); err == nil {
@@ -125,7 +125,7 @@ func (p *presser) begin() error {
 	if err != nil {
 		return err
 	}
-	waiting, err := p.drain()
+	waiting, err := drain(p.line)
 	if err != nil {
 		return err
 	}
@@ -151,36 +151,11 @@ func (p *presser) begin() error {
 	return nil
 }
 
-// follow takes each edge, and what becomes sure because none came.
-func (p *presser) follow(ctx context.Context) error {
-	for settled, after := false, 0; ; {
-		e, err := p.next(ctx, settled)
-		switch {
-		case err == nil:
-			p.edge(e)
-			settled = false
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, context.DeadlineExceeded):
-			if settled, err = p.quiet(ctx); err != nil && ctx.Err() == nil {
-				return err
-			}
-		default:
-			return err
-		}
-		p.keep()
-		// A line that never rests must not hold up the stop.
-		if ctx.Err() != nil {
-			if after++; after > MaxBuffer {
-				return nil
-			}
-		}
-	}
-}
-
-// next waits for an edge: while the level is not settled for settleAfter only,
-// and no longer than until time alone decides.
-func (p *presser) next(ctx context.Context, settled bool) (Edge, error) {
+// wait is how long to wait for an edge: while the level is not settled for
+// settleAfter only, and no longer than until time alone decides. What came of the
+// last one is stored before.
+func (p *presser) wait(settled bool) time.Duration {
+	p.keep()
 	wait := askEvery
 	if !settled {
 		wait = settleAfter
@@ -188,7 +163,7 @@ func (p *presser) next(ctx context.Context, settled bool) (Edge, error) {
 	if at, ok := p.due(); ok {
 		wait = min(wait, time.Duration(at-p.clock.Stamp().Mono))
 	}
-	return p.within(ctx, wait)
+	return wait
 }
 
 // quiet decides what time alone decides, after it saw that the level is still
@@ -209,7 +184,7 @@ func (p *presser) quiet(ctx context.Context) (settled bool, err error) {
 	if !p.line.Kernel() {
 		wait += p.debounce // its edges come after it, and its level does not
 	}
-	e, err := p.within(ctx, wait)
+	e, err := within(ctx, p.line, wait)
 	if err == nil {
 		p.edge(e)
 		return false, nil

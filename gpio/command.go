@@ -23,14 +23,15 @@ const maxAsked = 1024
 // is stored. A given id acts once; its repeat returns what it did. The outcome
 // says more than the error, which wraps edge.ErrNoDevice, ErrBadValue,
 // ErrRefused or ErrAbsent. Where it acted and could not be stored in time, Why
-// says so and the error is nil.
+// says so and the error is nil. Of an external device it waits for the client's
+// answer too.
 func (s *Source) Command(ctx context.Context, cmd edge.Command) (edge.Outcome, error) {
 	given := cmd.ID != ""
 	r, err := s.accept(&cmd)
 	if err != nil {
 		return refusal(cmd, err), err
 	}
-	if !given {
+	if _, plays := r.dev.(player); !given && !plays { // a client names the command by its id
 		out, told, err := s.act(r, cmd, nil, nil)
 		out, _ = stored(ctx, out, told)
 		return out, err
@@ -43,6 +44,9 @@ func (s *Source) Command(ctx context.Context, cmd edge.Command) (edge.Outcome, e
 		return *earlier, nil
 	}
 	out, told, err := s.once(ctx, r, cmd, slot)
+	if slot.passed != nil {
+		return slot.passed.wait(ctx)
+	}
 	out, durable := stored(ctx, out, told)
 	slot.end(durable)
 	return out, err
@@ -51,7 +55,8 @@ func (s *Source) Command(ctx context.Context, cmd edge.Command) (edge.Outcome, e
 // once acts for an id that never acted before. What would act differently the
 // second time is recorded first.
 func (s *Source) once(ctx context.Context, r *runner, cmd edge.Command, slot *commandSlot) (edge.Outcome, *Told, error) {
-	if cmd.Verb == "toggle" || cmd.Verb == "pulse" {
+	_, plays := r.dev.(player) // it records the id with the event that the client acts on
+	if !plays && (cmd.Verb == "toggle" || cmd.Verb == "pulse") {
 		if err := s.judge(r, cmd); err != nil {
 			return s.refuse(r, cmd, nil, slot, err)
 		}
@@ -69,6 +74,9 @@ func (s *Source) React(cmd edge.Command, cause *edge.Ticket) (edge.Outcome, erro
 	r, err := s.accept(&cmd)
 	if err != nil {
 		return refusal(cmd, err), err
+	}
+	if _, plays := r.dev.(player); plays {
+		return s.reactPassed(r, cmd, cause)
 	}
 	out, _, err := s.act(r, cmd, cause, nil)
 	return out, err
@@ -128,14 +136,26 @@ func (s *Source) act(r *runner, cmd edge.Command, cause *edge.Ticket, slot *comm
 		return s.refuse(r, cmd, cause, slot, err)
 	}
 	var out edge.Outcome
-	res, err := r.dev.(Commander).Do(Action{Verb: cmd.Verb, Value: cmd.Value, If: cmd.If, Tell: func(res Result) Report {
+	a := Action{ID: cmd.ID, Verb: cmd.Verb, Value: cmd.Value, If: cmd.If}
+	var p *passed
+	if _, plays := r.dev.(player); plays {
+		p = &passed{cmd: cmd, slot: slot, settled: make(chan struct{}), answered: make(chan struct{})}
+		a.Later = p.settle
+	}
+	a.Tell = func(res Result) Report {
+		if p != nil && res.Wanted != nil {
+			out = waiting(cmd)
+			s.desk.take(p)
+			return passedReport(cmd, res, cause, slot)
+		}
 		out = edge.Outcome{ID: cmd.ID, Device: cmd.Device, Verb: cmd.Verb, Done: true, Value: res.Value, State: res.State}
 		rep := commandReport(cmd, out, cause)
 		if slot != nil {
 			rep.rows = slot.finish(out)
 		}
 		return rep
-	}})
+	}
+	res, err := r.dev.(Commander).Do(a)
 	r.out.Flush()
 	if err != nil {
 		return s.refuse(r, cmd, cause, slot, err)

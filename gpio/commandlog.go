@@ -69,9 +69,10 @@ func loadCommandLog(rs rows) (*commandLog, error) {
 
 // commandSlot is a command id that is acting now.
 type commandSlot struct {
-	log *commandLog
-	cmd edge.Command
-	row commandRow
+	log    *commandLog
+	cmd    edge.Command
+	row    commandRow
+	passed *passed // set where a client is to do it
 }
 
 // begin claims an id. Where it acted before, it gives what it did; where it is
@@ -119,6 +120,13 @@ func (l *commandLog) known(id string) (commandRow, bool) {
 	}
 	var row commandRow
 	return row, json.Unmarshal(value, &row) == nil
+}
+
+// find finds an id.
+func (l *commandLog) find(id string) (commandRow, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known(id)
 }
 
 // record stores the id before it acts. On an error nothing may act. It outlives

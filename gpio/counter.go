@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 
 	"fieldpost/edge"
@@ -127,11 +126,7 @@ func (c *counter) value(total uint64) []byte {
 	if c.cfg.Scale == 1 {
 		return integer(total)
 	}
-	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(total)*c.cfg.Scale, 'g', 12, 64), 64)
-	if err != nil {
-		return []byte("null")
-	}
-	return number(v)
+	return number(tidy(float64(total) * c.cfg.Scale))
 }
 
 // tally counts the edges of one line request.

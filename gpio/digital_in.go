@@ -73,7 +73,7 @@ func (d *digitalIn) Run(ctx context.Context, out *Outlet) error {
 	f := follower{states: d.cfg.States, line: line, out: out}
 	if err = f.begin(); err == nil {
 		out.Ready()
-		err = f.follow(ctx)
+		err = follow(ctx, line, &f)
 	}
 	if perr := line.Park(); err == nil {
 		err = perr
@@ -102,7 +102,7 @@ func (f *follower) begin() error {
 	if err != nil {
 		return err
 	}
-	waiting, err := f.drain()
+	waiting, err := drain(f.line)
 	if err != nil {
 		return err
 	}
@@ -128,90 +128,39 @@ func (f *follower) begin() error {
 	return nil
 }
 
-// drain takes the edges that wait, at most a queue full.
-func (f *follower) drain() (es []Edge, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for len(es) < MaxBuffer {
-		e, err := f.line.NextEdge(ctx)
-		if errors.Is(err, context.Canceled) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		es = append(es, e)
-	}
-	return es, nil
-}
-
-// follow tells each edge. When it is quiet again it compares the level, so that
-// the final one is told whatever happened to its edge.
-func (f *follower) follow(ctx context.Context) error {
-	for settled, after := false, 0; ; {
-		e, err := f.next(ctx, settled)
-		switch {
-		case err == nil:
-			f.edge(e)
-			settled = false
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, context.DeadlineExceeded):
-			if err := f.compare(ctx); err != nil && ctx.Err() == nil {
-				return err
-			}
-			settled = true
-		default:
-			return err
-		}
-		// A line that never rests must not hold up the stop.
-		if ctx.Err() != nil {
-			if after++; after > MaxBuffer {
-				return nil
-			}
-		}
-	}
-}
-
-// next waits for an edge until it is time to look at the level: not every kernel
-// wakes a wait when the chip goes away.
-func (f *follower) next(ctx context.Context, settled bool) (Edge, error) {
+// wait is how long to wait for an edge until it is time to look at the level: not
+// every kernel wakes a wait when the chip goes away.
+func (f *follower) wait(settled bool) time.Duration {
 	if settled || !f.line.Kernel() {
-		return f.within(ctx, askEvery)
+		return askEvery
 	}
-	return f.within(ctx, settleAfter)
+	return settleAfter
 }
 
-// within waits for an edge for d.
-func (f *follower) within(ctx context.Context, d time.Duration) (Edge, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	return f.line.NextEdge(ctx)
-}
-
-// compare reads the level and tells it where no edge did.
-func (f *follower) compare(ctx context.Context) error {
+// quiet reads the level and tells it where no edge did, so that the final one is
+// told whatever happened to its edge.
+func (f *follower) quiet(ctx context.Context) (settled bool, err error) {
 	level, err := f.line.Level()
 	if err == nil && level == f.row.Value {
 		f.unread = false
 	}
 	if err != nil || level == f.row.Value {
-		return err
+		return true, err
 	}
-	e, err := f.within(ctx, missWithin) // it may have changed just now
+	e, err := within(ctx, f.line, missWithin) // it may have changed just now
 	switch {
 	case err == nil:
 		f.edge(e)
-		return nil
+		return true, nil
 	case !errors.Is(err, context.DeadlineExceeded):
-		return err
+		return true, err
 	}
 	if level, err = f.line.Level(); err != nil || level == f.row.Value {
-		return err
+		return true, err
 	}
 	f.lose(1, f.missed())
 	f.tell(level, 0, f.origin(0, true)...)
-	return nil
+	return true, nil
 }
 
 // missed is why no edge told of a level. One that the process before had read

@@ -8,7 +8,7 @@
 //	Line                       one request of one line: config, level, edges
 //	     |  one goroutine a device
 //	     v
-//	Device.Run                 digital_in, digital_out, counter, button, cpu, sim
+//	Device.Run                 digital_in, button, rotary, hc_sr04, cpu, and so on
 //	     |  Outlet: keeps the order, remembers the value for the status
 //	     v
 //	Pump.EmitWith              reacts first, then queues; never blocks on a disk
@@ -31,10 +31,18 @@
 // pin of some other periph driver has none of that: its edges are waited for in
 // finite slices, and are marked as stamped by the agent.
 //
+// A bus, I2C or SPI, is shared by its devices and guarded: each transaction is bounded,
+// so a part that hangs costs the others a wait and no more. The lines of an expander on
+// such a bus are lines to other devices: more.A0.
+//
 // A Driver is one file and one row of Drivers: a config struct, a doc, an
 // example and a way to make a Device. A Device keeps what it must not forget (the
 // last level, the last line_seqno, a total) in a row that is flushed together
 // with the event that tells it.
+//
+// An external device is played by a client of the LAN: its Do only queues the event
+// that asks, and the command ends when the client has confirmed it (Source.Confirm) or
+// its time is over. The Source keeps who waits; the device keeps the deadlines.
 //
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours

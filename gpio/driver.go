@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"time"
 
-	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
 	"periph.io/x/conn/v3/spi"
 
@@ -47,14 +47,28 @@ type Commander interface {
 // holder is a device that holds lines.
 type holder interface{ Pins() []edge.Pin }
 
+// player is a Commander that passes its commands on to a client of the LAN, which
+// does them and says so.
+type player interface {
+	Commander
+	// confirm takes what the client did with a command; false: none of that id waits.
+	confirm(id string, value json.RawMessage, why, from string) (bool, error)
+	// report takes what the device is now.
+	report(value json.RawMessage, from string) (*Told, error)
+}
+
 // Action is a command on its way into a device.
 type Action struct {
+	ID    string
 	Verb  string
 	Value json.RawMessage
 	If    json.RawMessage // act only while the value equals this; nil: always
 	// Tell makes the report of the command from what it did. The device queues it
 	// before the change that it made, and names it as the change's cause.
 	Tell func(Result) Report
+	// Later makes the report of what came of a command whose Result is Wanted; err is
+	// why it was not done. What it gives is called with that report once it is queued.
+	Later func(res Result, err error, from string) (Report, func(*Told))
 }
 
 // Result is what a device did.
@@ -62,6 +76,11 @@ type Result struct {
 	Value json.RawMessage // the device's value after it
 	State string
 	Told  *Told // the report of the command
+
+	// Wanted is set where nothing is done yet: the value that somebody outside is to
+	// bring about Within a time. Value and State are none then.
+	Wanted json.RawMessage
+	Within time.Duration
 }
 
 // Clock tells the time. *edge.Clock is one.
@@ -81,8 +100,19 @@ type Env struct {
 
 	// I2C and SPI open a bus for this device; whoever opened it closes it. A transaction
 	// is bounded in time: a part that hangs holds neither the device nor its neighbours.
-	I2C func(bus string) (i2c.BusCloser, error)
+	I2C func(bus string) (I2CBus, error)
 	SPI func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error)
+
+	// Files are the kernel's small files for this device, as those of sysfs. What is
+	// read and written behind one bus takes turns, and is bounded in time.
+	Files func(bus string) *KernelFiles
+
+	// Serial opens a serial port for this device, Dial a connection to a host; whoever
+	// opened it closes it. Where there is none the error is edge.ErrAbsent of Serial's,
+	// and any of Dial's.
+	Serial func(port string, mode SerialMode) (SerialPort, error)
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	modbus *modbusLinks // what devices of one Source share
 
 	// Safe reports whether this is a safe start: a device that drives something keeps
 	// it as its stop says, whatever its boot says. Source.Resume ends it.

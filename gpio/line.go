@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -164,4 +165,64 @@ func (c *LineConfig) buffer() int {
 		return MaxBuffer
 	}
 	return c.Buffer
+}
+
+// drain takes the edges that wait in a line's queue, at most a queue full.
+func drain(l Line) (es []Edge, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for len(es) < MaxBuffer {
+		e, err := l.NextEdge(ctx)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}
+
+// within waits for an edge of a line for d.
+func within(ctx context.Context, l Line, d time.Duration) (Edge, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return l.NextEdge(ctx)
+}
+
+// judge makes something of the edges of one line.
+type judge interface {
+	// edge takes an edge.
+	edge(e Edge)
+	// wait is how long to wait for the next one; settled is what quiet said last,
+	// and false after an edge.
+	wait(settled bool) time.Duration
+	// quiet looks at the line when none came.
+	quiet(ctx context.Context) (settled bool, err error)
+}
+
+// follow gives a judge the edges of its line until ctx is done, and those that
+// wait then.
+func follow(ctx context.Context, l Line, j judge) error {
+	for settled, after := false, 0; after <= MaxBuffer; { // a line that never rests must not hold up the stop
+		e, err := within(ctx, l, j.wait(settled))
+		switch {
+		case err == nil:
+			j.edge(e)
+			settled = false
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded):
+			if settled, err = j.quiet(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		default:
+			return err
+		}
+		if ctx.Err() != nil {
+			after++
+		}
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package gpio
 
 import (
+	"strings"
+
 	periph "periph.io/x/conn/v3/gpio"
 
 	"fieldpost/edge"
@@ -24,6 +26,23 @@ func find(lookup Lookup, name edge.Pin) periph.PinIO {
 		p = alias.Real()
 	}
 	return p
+}
+
+// lineGiver is a device whose lines other devices name: an expander. A line's pin is
+// the device's name, a point and the line's own name.
+type lineGiver interface {
+	hasLine(line string) bool
+	// request takes a line. It waits a moment for the part, no longer.
+	request(line string, cfg LineConfig) (Line, error)
+}
+
+// giver finds the device that a pin is a line of; nil where it is none.
+func (s *Source) giver(pin edge.Pin) (g lineGiver, line string) {
+	name, line, _ := strings.Cut(string(pin), ".")
+	if r := s.byName[name]; r != nil {
+		g, _ = r.dev.(lineGiver)
+	}
+	return g, line
 }
 
 // opener requests lines by the names of their pins.

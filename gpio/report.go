@@ -85,5 +85,14 @@ func number(v float64) json.RawMessage {
 	return strconv.AppendFloat(nil, v, 'g', -1, 64)
 }
 
+// tidy takes the noise of binary fractions off a number.
+func tidy(v float64) float64 {
+	t, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 12, 64), 64)
+	if err != nil {
+		return v // no number is that large
+	}
+	return t
+}
+
 // integer is a count as JSON.
 func integer(v uint64) json.RawMessage { return strconv.AppendUint(nil, v, 10) }

@@ -21,7 +21,7 @@ import (
 // safeSource is a Source of the devices that begins with a safe start.
 func safeSource(t *testing.T, b *bench.Bench, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
-	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root, Safe: "it crashed"})
+	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root, Files: b.Sysfs.Files(), Safe: "it crashed"})
 	if err != nil {
 		t.Fatal(err)
 	}

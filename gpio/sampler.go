@@ -1,7 +1,9 @@
 package gpio
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -12,7 +14,10 @@ import (
 // reading is what a sensor said at one time.
 type reading struct {
 	value float64
+	other json.RawMessage // a boolean or a text, in place of value; nil: there is a value
 	more  []Field
+	why   string // why there is no value, though the sensor answered; "" where there is one
+	doubt string // why the value can't be true, as "is ..."; "": the sensor knows nothing against it
 }
 
 // sampler reads a sensor on a schedule, and decides what is worth telling.
@@ -24,6 +29,7 @@ type sampler struct {
 	told    bool // something was told
 	bad     bool // the last that was told was not plausible
 	last    float64
+	other   json.RawMessage // what was told last where it was no number
 	lastAt  time.Time
 	dropped uint64 // readings that were not plausible
 }
@@ -53,11 +59,18 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 // judge tells a reading where it is plausible and differs enough. The first of
 // a run of implausible ones is told as such, without a value that a chart would draw.
 func (s *sampler) judge(r reading, out *Outlet) {
-	if !(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0) {
+	if r.other != nil {
+		s.changed(r, out)
+		return
+	}
+	if s.other != nil {
+		s.other, s.told = nil, false
+	}
+	why, more := s.against(r)
+	if why != "" {
 		s.dropped++
-		out.Doubt(fmt.Errorf("reading %v is outside %v to %v; %d such since the start", r.value, s.Accept.Min, s.Accept.Max, s.dropped))
+		out.Doubt(fmt.Errorf("%s; %d such since the start", why, s.dropped))
 		if !s.bad || s.due() {
-			more := []Field{{"reading", quote(fmt.Sprint(r.value))}}
 			out.Emit(Report{Kind: edge.Sample, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})
 			s.told, s.bad, s.lastAt = true, true, time.Now()
 		}
@@ -68,6 +81,31 @@ func (s *sampler) judge(r reading, out *Outlet) {
 	}
 	out.Emit(Report{Kind: edge.Sample, Value: number(r.value), Unit: s.unit, More: r.more})
 	s.told, s.bad, s.last, s.lastAt = true, false, r.value, time.Now()
+}
+
+// against says what speaks against a reading, and what is told of it; "" where
+// nothing does.
+func (s *sampler) against(r reading) (why string, more []Field) {
+	if r.why != "" {
+		return r.why, []Field{{"why", quote(r.why)}}
+	}
+	why = r.doubt
+	if why == "" && (!(r.value >= s.Accept.Min && r.value <= s.Accept.Max) || math.IsInf(r.value, 0)) {
+		why = fmt.Sprintf("is outside %v to %v", s.Accept.Min, s.Accept.Max)
+	}
+	if why == "" {
+		return "", nil
+	}
+	return fmt.Sprintf("reading %v %s", r.value, why), []Field{{"reading", quote(fmt.Sprint(r.value))}}
+}
+
+// changed tells what is no number where it is not what was told last.
+func (s *sampler) changed(r reading, out *Outlet) {
+	if s.told && bytes.Equal(s.other, r.other) && !s.due() {
+		return
+	}
+	out.Emit(Report{Value: r.other, Unit: s.unit, More: r.more})
+	s.told, s.bad, s.other, s.lastAt = true, false, r.other, time.Now()
 }
 
 // worth reports whether a plausible reading is to be told.

@@ -51,7 +51,14 @@ type simLine struct {
 	req    *simRequest
 	trace  []SimChange
 	faults simFaults
+	part   Part // what hears this line as an output; nil: nothing
 }
+
+// Part is what is wired to an output of a simulated board. It hears each change
+// before the call that made it returns, and answers at once by driving inputs
+// with drive; what comes later it drives with SimBoard.Drive. It may call nothing
+// else of the board.
+type Part func(ch SimChange, drive func(pin edge.Pin, level bool))
 
 var _ Chip = (*SimBoard)(nil)
 
@@ -117,6 +124,18 @@ func (b *SimBoard) offset(name string) (int, error) {
 	return 0, absentError("find line "+name+" of the simulated board", nil)
 }
 
+// Attach wires a part to a line; it hears the line while that is an output. A
+// line has one part, and an unknown line none.
+func (b *SimBoard) Attach(pin edge.Pin, part Part) {
+	i, err := b.offset(string(pin))
+	if err != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines[i].part = part
+}
+
 // Drive holds a line at a physical level from outside, as a sensor would. It
 // fails with unix.EPERM on a line that is an output now.
 func (b *SimBoard) Drive(pin edge.Pin, level bool) error {
@@ -139,6 +158,11 @@ func (b *SimBoard) Undrive(pin edge.Pin) error {
 func (b *SimBoard) drive(i int, level *bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.driveLocked(i, level)
+}
+
+// driveLocked is drive for who holds b.mu.
+func (b *SimBoard) driveLocked(i int, level *bool) error {
 	l := &b.lines[i]
 	if l.req != nil && l.req.cfg.Output {
 		return fmt.Errorf("drive %s: %s uses it as an output: %w", l.name, l.req.cfg.Consumer, unix.EPERM)
@@ -146,6 +170,13 @@ func (b *SimBoard) drive(i int, level *bool) error {
 	l.driven = level
 	b.settle(l)
 	return nil
+}
+
+// answer is how a part drives an input in the same instant. The caller holds b.mu.
+func (b *SimBoard) answer(pin edge.Pin, level bool) {
+	if i, err := b.offset(string(pin)); err == nil {
+		_ = b.driveLocked(i, &level) // an output is the other's, as on a wire
+	}
 }
 
 // Level is a line's physical level.
@@ -193,8 +224,12 @@ func (b *SimBoard) settle(l *simLine) {
 		l.trace = append(l.trace[:0], l.trace[maxTrace/2:]...)
 	}
 	l.trace = append(l.trace, SimChange{level, b.mono()})
-	if l.req != nil && !l.req.cfg.Output {
+	switch {
+	case l.req == nil:
+	case !l.req.cfg.Output:
 		l.req.rawEdge()
+	case l.part != nil:
+		l.part(l.trace[len(l.trace)-1], b.answer)
 	}
 }
 

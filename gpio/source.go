@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sort"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/gpio/gpioreg"
-	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
 	"periph.io/x/conn/v3/spi"
 
 	"fieldpost/edge"
+	"fieldpost/edge/dial"
 	"fieldpost/queue"
 )
 
@@ -37,6 +39,12 @@ type rows interface {
 	Each(table, from string, fn func(key string, value []byte) bool) error
 }
 
+// How ports and connections are opened.
+type (
+	serialOpener = func(port string, mode SerialMode) (SerialPort, error)
+	dialFunc     = func(ctx context.Context, network, addr string) (net.Conn, error)
+)
+
 // SourceOptions say what devices there are and where their reports go. Specs,
 // Pump, Rows and Clock are needed.
 type SourceOptions struct {
@@ -47,6 +55,9 @@ type SourceOptions struct {
 	Lookup  Lookup               // nil: gpioreg.ByName
 	Missing func(edge.Pin) error // why Lookup does not find a line, nil where it does now; may be nil
 	Buses   Buses                // where the I2C and SPI buses are; the zero value: periph's registries
+	Files   Files                // how the kernel's small files are read and written; the zero value: as files
+	Serial  serialOpener         // nil: OpenSerial
+	Dial    dialFunc             // to hosts; nil: edge/dial's, which asks no proxy
 	Drivers []Driver             // nil: Drivers()
 	Safe    string               // not "": a safe start, and why; see Source.Resume
 	Root    string               // where proc and sys are; "" is "/"
@@ -59,7 +70,9 @@ type Source struct {
 	runners  []*runner // sorted by name
 	byName   map[string]*runner
 	buses    *buses
+	modbus   *modbusLinks
 	commands *commandLog
+	desk     passedDesk
 	safe     safety
 }
 
@@ -75,10 +88,16 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Root == "" {
 		opt.Root = "/"
 	}
+	if opt.Serial == nil {
+		opt.Serial = OpenSerial
+	}
+	if opt.Dial == nil {
+		opt.Dial = (&dial.Dialer{}).DialContext
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses)}
+	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
 	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
@@ -96,6 +115,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		s.runners = append(s.runners, r)
 	}
 	sort.Slice(s.runners, func(i, j int) bool { return s.runners[i].spec.Name < s.runners[j].spec.Name })
+	if err := s.checkGiven(); err != nil {
+		return nil, err
+	}
 	log, err := loadCommandLog(opt.Rows)
 	if err != nil {
 		return nil, err
@@ -115,10 +137,12 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
 		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
-			I2C: func(bus string) (i2c.BusCloser, error) { return s.buses.i2c(bus, spec.Name) },
+			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus,
+			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
-			}}
+			},
+			Files: func(bus string) *KernelFiles { return s.buses.kernelFiles(bus, spec.Name) }}
 		dev, err := d.New(env, spec.Options)
 		if err != nil {
 			return nil, err
@@ -138,7 +162,7 @@ func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (L
 			// What a device stored of a line is of no use to another driver.
 			cfg.Park = spec.Driver + "/" + cfg.Park
 		}
-		line, err := o.open(pin, cfg)
+		line, err := s.open(o, pin, cfg)
 		if err == nil {
 			held.add(line)
 		}
@@ -146,10 +170,38 @@ func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (L
 	}
 }
 
-// Lines are the pins of all devices.
+// open requests a line of the board or of another device.
+func (s *Source) open(o opener, pin edge.Pin, cfg LineConfig) (Line, error) {
+	if g, line := s.giver(pin); g != nil {
+		if err := cfg.check(); err != nil {
+			return nil, err
+		}
+		return g.request(line, cfg)
+	}
+	return o.open(pin, cfg)
+}
+
+// checkGiven refuses a line that its device does not have.
+func (s *Source) checkGiven() error {
+	for _, r := range s.runners {
+		for _, p := range r.pins() {
+			if g, line := s.giver(p); g != nil && !g.hasLine(line) {
+				name, _, _ := strings.Cut(string(p), ".")
+				return fmt.Errorf("make device %s: there is no line %s: it is like %s.A0 or %s.B7", r.spec.Name, p, name, name)
+			}
+		}
+	}
+	return nil
+}
+
+// Lines are the pins of all devices on the board itself.
 func (s *Source) Lines() (pins []edge.Pin) {
 	for _, r := range s.runners {
-		pins = append(pins, r.pins()...)
+		for _, p := range r.pins() {
+			if g, _ := s.giver(p); g == nil {
+				pins = append(pins, p)
+			}
+		}
 	}
 	return pins
 }

@@ -3,6 +3,7 @@ package localapi
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"time"
@@ -69,6 +70,12 @@ type devices interface {
 	Devices() []edge.DeviceStatus
 	Device(name string) (edge.DeviceStatus, bool)
 	Command(ctx context.Context, c edge.Command) (edge.Outcome, error)
+	// Asked is the device that a command was for, while its id is remembered.
+	Asked(id string) (device string, ok bool)
+	// Confirm takes what the client that plays a device did with a command.
+	Confirm(ctx context.Context, c edge.Confirmation) (edge.Outcome, error)
+	// Report takes what a device is now from the client that plays it.
+	Report(ctx context.Context, device string, value json.RawMessage, from string) (edge.Event, error)
 	Pins() []edge.PinStatus
 	Drive(pin edge.Pin, level bool) error
 }
@@ -76,6 +83,8 @@ type devices interface {
 // uplinks are the ways out.
 type uplinks interface {
 	Uplinks() []edge.UplinkStatus
+	// Fates tells how far a record has come at each of them.
+	Fates(ring string, seq uint64) []edge.UplinkFate
 	// Test sends a canary through an uplink. An error means that it could not be
 	// tried; what went wrong on the way is in the steps.
 	Test(ctx context.Context, name string) ([]Step, error)

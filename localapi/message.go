@@ -110,6 +110,18 @@ type commandBody struct {
 	Expires *time.Time      `json:"expires"`
 }
 
+// confirmBody is what the client that plays a device says of a command.
+type confirmBody struct {
+	Value json.RawMessage `json:"value"`
+	Why   string          `json:"why"`
+}
+
+// confirmMessage is the rest of a confirm message.
+type confirmMessage struct {
+	ID string `json:"id"`
+	confirmBody
+}
+
 func appendOp(dst []byte, op string, ref []byte) []byte {
 	dst = append(append(append(dst, `{"op":"`...), op...), '"')
 	if ref != nil {

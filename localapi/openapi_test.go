@@ -84,9 +84,11 @@ func TestAnswersFitTheDocument(t *testing.T) {
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/v1/events", `{"name":"door","data":{"value":true}}`},
 		{"GET", "/v1/events", ""},
-		{"GET", "/v1/events/{ring}/{seq}", ""},
+		{"GET", "/v1/events/{ring}/{seq}", ""}, {"GET", "/v1/events/{ring}/{seq}/uplinks", ""},
 		{"GET", "/v1/status", ""}, {"GET", "/healthz", ""}, {"GET", "/readyz", ""}, {"GET", "/metrics", ""}, {"GET", "/openapi.yaml", ""}, {"GET", "/", ""}, {"GET", "/assets/{file}", ""},
 		{"GET", "/v1/devices", ""}, {"GET", "/v1/devices/{name}", ""}, {"POST", "/v1/devices/{name}/{command}", `{"id":"x"}`},
+		{"POST", "/v1/devices/{name}/report", `{"value":40}`}, {"POST", "/v1/devices/{name}/report", `{}`},
+		{"POST", "/v1/commands/{id}", `{"why":"broken"}`}, {"POST", "/v1/commands/{id}", ""},
 		{"GET", "/v1/pins", ""}, {"POST", "/v1/pins/{pin}/drive", `{"level":false}`},
 		{"GET", "/v1/uplinks", ""}, {"POST", "/v1/uplinks/{uplink}/test", ""}, {"POST", "/v1/uplinks/{uplink}/cut", `{"cut":true}`},
 		{"GET", "/v1/rings", ""}, {"GET", "/v1/claim", ""}, {"POST", "/v1/claim", `{"code":"1234-5678"}`},

@@ -90,6 +90,7 @@ var known = []struct {
 	{edge.ErrTooBig, http.StatusRequestEntityTooLarge, "too-large", "Too large", 0},
 	{queue.ErrNotFound, http.StatusNotFound, "not-found", "Not found", 0},
 	{edge.ErrNoDevice, http.StatusNotFound, "no-device", "No such device", 0},
+	{edge.ErrNoCommand, http.StatusNotFound, "no-command", "No such command", 0},
 	{edge.ErrRefused, http.StatusConflict, "refused", "The device refused", 0},
 	{edge.ErrBadValue, http.StatusUnprocessableEntity, "bad-command", "Bad command", 0},
 	{edge.ErrAbsent, http.StatusServiceUnavailable, "absent", "The device is absent", 0},

@@ -222,13 +222,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // fakeWorld is a board of three devices and one uplink, in memory.
 type fakeWorld struct {
-	mu       sync.Mutex
-	list     []edge.DeviceStatus
-	uplink   edge.UplinkStatus
-	commands []edge.Command
-	refuse   error
-	cut      bool
-	driven   map[edge.Pin]bool
+	mu        sync.Mutex
+	list      []edge.DeviceStatus
+	uplink    edge.UplinkStatus
+	commands  []edge.Command
+	confirmed []edge.Confirmation
+	refuse    error
+	cut       bool
+	driven    map[edge.Pin]bool
 }
 
 func newFakeWorld() *fakeWorld {
@@ -272,6 +273,30 @@ func (w *fakeWorld) Command(_ context.Context, c edge.Command) (edge.Outcome, er
 	return out, nil
 }
 
+// Asked knows two commands: one for the lamp, one for the door.
+func (w *fakeWorld) Asked(id string) (string, bool) {
+	device, ok := map[string]string{"c1": "lamp", "c2": "door"}[id]
+	return device, ok
+}
+
+func (w *fakeWorld) Confirm(_ context.Context, c edge.Confirmation) (edge.Outcome, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.confirmed = append(w.confirmed, c)
+	out := edge.Outcome{ID: c.ID, Device: "lamp", Verb: "on", Done: c.Why == "", Value: c.Value, Why: c.Why}
+	if w.refuse != nil {
+		out.Done, out.Why = false, w.refuse.Error()
+	}
+	return out, w.refuse
+}
+
+func (w *fakeWorld) Report(_ context.Context, device string, value json.RawMessage, from string) (edge.Event, error) {
+	if device != "lamp" {
+		return edge.Event{}, edge.ErrBadValue
+	}
+	return edge.Event{Epoch: 7, N: 9, Ring: "events", Seq: 3, Name: device, From: from, Data: value}, w.refuse
+}
+
 func (w *fakeWorld) Pins() []edge.PinStatus {
 	on := true
 	return []edge.PinStatus{{Number: 1, Name: "3V3", Function: "power"}, {Number: 7, Name: "GPIO4", Function: "in"}, {Number: 11, Name: "GPIO17", Function: "in", Level: &on, Owner: "fieldpost", Device: "door"}, {Number: 13, Name: "GPIO27", Function: "out", Level: &on, Owner: "fieldpost", Device: "lamp"}}
@@ -288,6 +313,14 @@ func (w *fakeWorld) Drive(p edge.Pin, level bool) error {
 }
 
 func (w *fakeWorld) Uplinks() []edge.UplinkStatus { return []edge.UplinkStatus{w.uplink} }
+
+func (w *fakeWorld) Fates(ring string, seq uint64) []edge.UplinkFate {
+	fate := edge.Waiting
+	if seq <= w.uplink.Acknowledged {
+		fate = edge.Acknowledged
+	}
+	return []edge.UplinkFate{{Uplink: w.uplink.Name, Fate: fate}}
+}
 
 func (w *fakeWorld) Test(context.Context, string) ([]Step, error) {
 	return []Step{{Name: "connect", OK: true, TookMS: 1.5}, {Name: "canary", OK: false, Detail: "it did not come back"}}, nil

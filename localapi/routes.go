@@ -36,6 +36,7 @@ func routes() []route {
 		{"GET", "/v1/events", roleRead, scopeNames, getEvents},
 		{"POST", "/v1/events", roleWrite, scopeNames, postEvents},
 		{"GET", "/v1/events/{ring}/{seq}", roleRead, scopeNames, getEvent},
+		{"GET", "/v1/events/{ring}/{seq}/uplinks", roleRead, scopeNames, getFates},
 		{"GET", "/v1/stream", roleRead, scopeNames, getStream},
 		{"GET", "/v1/ws", roleRead, scopeNames, getSocket},
 
@@ -48,6 +49,8 @@ func routes() []route {
 		{"GET", "/v1/devices", roleRead, scopeNames, getDevices},
 		{"GET", "/v1/devices/{name}", roleRead, scopeDevice, getDevice},
 		{"POST", "/v1/devices/{name}/{command}", roleWrite, scopeDevice, postCommand},
+		{"POST", "/v1/devices/{name}/report", roleWrite, scopeDevice, postReport},
+		{"POST", "/v1/commands/{id}", roleWrite, scopeNames, postConfirm},
 
 		{"GET", "/v1/pins", roleRead, scopeNames, getPins},
 		{"POST", "/v1/pins/{pin}/drive", roleWrite, scopeNames, postDrive},

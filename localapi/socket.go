@@ -30,11 +30,12 @@ type socket struct {
 	conn *websocket.Conn
 	pipe *pipe
 
-	events   publisher    // of the reader alone
-	waiting  *window      // bounds what was published and is not flushed
-	quick    atomic.Bool  // the last flush was; the reader may wait for the next
-	queue    chan publish // to the publisher
-	commands chan struct{}
+	events   publisher     // of the reader alone
+	waiting  *window       // bounds what was published and is not flushed
+	quick    atomic.Bool   // the last flush was; the reader may wait for the next
+	queue    chan publish  // to the publisher
+	commands chan struct{} // places for them
+	confirms chan struct{}
 	running  sync.WaitGroup
 
 	stopFeed func() // ends the feed and waits for it
@@ -61,7 +62,7 @@ func getSocket(s *Server, r *request) (any, error) {
 		k := &socket{
 			s: s, who: r.who, me: me, conn: conn, pipe: hijack.pipe, events: s.publisher(r.who),
 			waiting: newWindow(s.lim.inFlight), queue: make(chan publish, s.lim.inFlight),
-			commands: make(chan struct{}, s.lim.commands), stopFeed: func() {},
+			commands: make(chan struct{}, s.lim.commands), confirms: make(chan struct{}, s.lim.commands), stopFeed: func() {},
 		}
 		k.serve(ctx)
 	}), nil
@@ -180,7 +181,7 @@ func (k *socket) handle(ctx context.Context, m *message) error {
 	case "command":
 		return k.command(ctx, m)
 	case "confirm":
-		return conflict("this version has no external devices, so there is nothing to confirm")
+		return k.confirm(ctx, m)
 	default:
 		return badRequest("op %q is not known: use subscribe, unsubscribe, publish, command or confirm", m.op)
 	}

@@ -152,12 +152,16 @@ func TestSocketMistakes(t *testing.T) {
 		{`{"op":"publish","ref":1,"name":"a","data":{]}`, 400, ""}, {`{"op":"publish","ref":1,"name":"a","data":1,"colour":2}`, 400, "colour"},
 		{`{"op":"publish","ref":1,"events":[],"name":"a"}`, 400, "not both"}, {`{"op":"publish","ref":1,"events":{}}`, 400, "array"}, {`{"op":"publish","ref":1,"events":[]}`, 400, "no event"},
 		{`{"op":"subscribe","ref":1,"nams":[]}`, 400, "nams"}, {`{"op":"subscribe","ref":1,"after":"x"}`, 400, "after"}, {`{"op":"subscribe","ref":1,"rings":["audit"]}`, 403, "audit"},
-		{`{"op":"confirm","ref":1,"id":"x"}`, 409, "external"}, {`{"op":"command","ref":1,"device":"nobody","command":"on"}`, 404, ""}, {`{"op":"publish","ref":{},"name":"a","data":1}`, 400, "ref"},
+		{`{"op":"confirm","ref":1,"id":"x"}`, 404, "x"}, {`{"op":"confirm","ref":1,"command":"c1"}`, 400, "command"}, {`{"op":"command","ref":1,"device":"nobody","command":"on"}`, 404, ""}, {`{"op":"publish","ref":{},"name":"a","data":1}`, 400, "ref"},
 	} {
 		w.send(c.send)
 		if a := w.next(); a.Op != "error" || a.Status != c.status || !strings.Contains(a.Detail, c.detail) {
 			t.Errorf("%s: got %+v", c.send, a)
 		}
+	}
+	w.send(`{"op":"confirm","ref":8,"id":"c1","value":40}`)
+	if a := w.next(); a.Op != "result" || string(a.Ref) != "8" || a.Outcome == nil || !a.Outcome.Done || string(a.Outcome.Value) != "40" {
+		t.Errorf("got %+v", a)
 	}
 	w.send(`{"op":"command","ref":9,"device":"lamp","command":"on"}`)
 	if a := w.next(); a.Op != "result" || string(a.Ref) != "9" || a.Outcome == nil || !a.Outcome.Done {

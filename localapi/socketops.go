@@ -203,15 +203,36 @@ func (k *socket) command(ctx context.Context, m *message) error {
 	if !k.who.sees(in.Device) {
 		return notFound("device %q: %v", in.Device, edge.ErrNoDevice)
 	}
-	select {
-	case k.commands <- struct{}{}:
-	default:
-		return busy("%d commands of this socket are being done", cap(k.commands))
+	return k.beside(m.ref, k.commands, func() (edge.Outcome, error) {
+		return k.s.command(ctx, k.who, in.Device, in.Command, in.commandBody)
+	})
+}
+
+// confirm takes what the client did with a command. Confirmations have a bound of
+// their own: a client that both commands and plays must get through with them.
+func (k *socket) confirm(ctx context.Context, m *message) error {
+	if !k.who.role.allows(roleWrite) {
+		return forbidden("confirm needs the role write, and the key %q has %s", k.who.name, k.who.role)
 	}
-	ref := m.ref
+	var in confirmMessage
+	if err := decodeStrict(m.rest, &in); err != nil {
+		return err
+	}
+	return k.beside(m.ref, k.confirms, func() (edge.Outcome, error) {
+		return k.s.confirm(ctx, k.who, in.ID, in.confirmBody)
+	})
+}
+
+// beside does something beside the reader, as long as places has one.
+func (k *socket) beside(ref []byte, places chan struct{}, do func() (edge.Outcome, error)) error {
+	select {
+	case places <- struct{}{}:
+	default:
+		return busy("%d commands of this socket are being done", cap(places))
+	}
 	k.running.Go(func() {
-		defer func() { <-k.commands }()
-		out, err := k.s.command(ctx, k.who, in.Device, in.Command, in.commandBody)
+		defer func() { <-places }()
+		out, err := do()
 		if err == nil {
 			var b []byte
 			if b, err = json.Marshal(out); err == nil {

@@ -23,6 +23,20 @@ func getUplinks(s *Server, _ *request) (any, error) {
 	return map[string]any{"uplinks": s.uplinks()}, nil
 }
 
+// getFates tells how far an event has come at each uplink. Who may not read the event
+// is not told.
+func getFates(s *Server, r *request) (any, error) {
+	v, err := getEvent(s, r)
+	if err != nil {
+		return nil, err
+	}
+	fates := []edge.UplinkFate{}
+	if ev := v.(*edge.Event); s.Uplinks != nil {
+		fates = append(fates, s.Uplinks.Fates(ev.Ring, ev.Seq)...)
+	}
+	return map[string]any{"uplinks": fates}, nil
+}
+
 // uplink is the name in the path, where there is such an uplink.
 func (s *Server) uplink(r *request) (string, error) {
 	name := r.PathValue("uplink")

@@ -65,9 +65,10 @@ type Forwarder struct {
 	suspect suspects
 	closing sync.WaitGroup // connections that are being closed
 
-	mu     sync.Mutex
-	state  status
-	shrink int // how often the batch was halved
+	mu      sync.Mutex
+	state   status
+	session *session // of the connection that is up; nil: none is
+	shrink  int      // how often the batch was halved
 }
 
 // status is what Status tells beside the numbers.
@@ -171,8 +172,13 @@ func (f *Forwarder) once(ctx context.Context) (began time.Time, up bool, err err
 	f.notices.state("up", nil, began)
 	f.notices.ledger(func() edge.Event { return edge.LedgerEvent(f.opt.Store) }, began)
 	s := newSession(f, conn)
+	f.use(s)
+	defer f.use(nil)
 	return began, true, s.run(ctx)
 }
+
+// use notes which connection is up.
+func (f *Forwarder) use(s *session) { f.mu.Lock(); defer f.mu.Unlock(); f.session = s }
 
 // connect tries to connect. A route or address that changes ends a try that has
 // been waiting for a while, since its packets may have gone nowhere; the one

@@ -201,6 +201,13 @@ func TestHolesMustHaveAReason(t *testing.T) {
 			t.Error("a hole of which a row is not there may be")
 		}
 	}
+	// Damage took the only record of the newest segment: those before it may have been evicted.
+	bare := ringRead{ring: edge.RingSamples, next: 100}
+	for to, want := range map[uint64]bool{99: true, 100: false} {
+		if got := bare.legitimate(queue.Hole{From: 1, To: to, Cause: queue.Evicted}, must); got != want {
+			t.Errorf("hole 1..%d of samples without a record: %v", to, got)
+		}
+	}
 }
 
 func TestSpanUnion(t *testing.T) {

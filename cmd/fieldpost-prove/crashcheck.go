@@ -272,6 +272,15 @@ func (l *ringRead) compare(v *crashVerdict, must *crashMust) {
 	}
 }
 
+// oldest is the first record, or the last number where damage took all records of the
+// newest segment.
+func (l *ringRead) oldest() uint64 {
+	if l.first == 0 {
+		return l.next
+	}
+	return l.first
+}
+
 // gone reports whether a hole tells of a seq, for a reason that may be.
 func (l *ringRead) gone(seq uint64, must *crashMust) bool {
 	return slices.ContainsFunc(l.holes, func(h queue.Hole) bool { return h.From <= seq && seq <= h.To && l.legitimate(h, must) })
@@ -285,7 +294,7 @@ func (l *ringRead) legitimate(h queue.Hole, must *crashMust) bool {
 		return spanHolds(must.damage[l.ring], queue.Range{From: h.From, To: h.To})
 	case queue.Evicted:
 		return l.ring == edge.RingAlarms && h.To+crashKeep <= l.next ||
-			l.ring == edge.RingSamples && h.To < l.first // by whole segments, of which the newest stays
+			l.ring == edge.RingSamples && h.To < l.oldest() // by whole segments, of which the newest stays
 	case queue.Thinned:
 		for seq := h.Rows.From; seq <= h.Rows.To; seq++ { // it is durable with its rows, or not at all
 			if _, ok := l.rows[seq]; !ok {

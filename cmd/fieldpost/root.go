@@ -26,6 +26,7 @@ func verbs() []verb {
 		eventsVerb,
 		devicesVerb,
 		setVerb,
+		whyVerb,
 		pinsVerb,
 		ringsVerb,
 		mailboxesVerb,

@@ -226,7 +226,7 @@ func TestFollow(t *testing.T) {
 func TestNoAgent(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
-		{"status"}, {"events"}, {"events", "-f"}, {"devices"}, {"set", "a", "on"}, {"pins"}, {"pins", "drive", "17", "high"},
+		{"status"}, {"events"}, {"events", "-f"}, {"devices"}, {"set", "a", "on"}, {"why", "a"}, {"pins"}, {"pins", "drive", "17", "high"},
 		{"keys"}, {"keys", "create", "--name", "a", "--role", "read"}, {"keys", "delete", "a"}, {"rings"}, {"rings", "delete", "a"},
 		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"}, {"claim"},
 	} {
@@ -239,7 +239,7 @@ func TestUsage(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
 		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"check", "a", "b"},
-		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"uplinks", "test"}, {"events", "-n", "-1"},
+		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"},
 	} {
 		s.run(args...).want(t, 2)
 	}

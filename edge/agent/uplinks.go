@@ -115,6 +115,15 @@ func (s *uplinkSet) Uplinks() []edge.UplinkStatus {
 	return out
 }
 
+// Fates tells how far a record has come at each uplink.
+func (s *uplinkSet) Fates(ring string, seq uint64) []edge.UplinkFate {
+	out := make([]edge.UplinkFate, 0, len(s.all))
+	for i, f := range s.all {
+		out = append(out, edge.UplinkFate{Uplink: s.names[i], Fate: f.Fate(ring, seq)})
+	}
+	return out
+}
+
 // Test sends a canary through one uplink. What went wrong on the way is its last
 // step; an error means that it could not be tried.
 func (s *uplinkSet) Test(ctx context.Context, name string) ([]localapi.Step, error) {

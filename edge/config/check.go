@@ -174,7 +174,7 @@ func (c *checker) named(p path, n *node, f field) map[string]any {
 		var v any
 		switch {
 		case e.val.shape == dict && elem == deviceType:
-			v = c.plugged(p.with(e.key), e, elem, slot{"driver", c.tables.Drivers, laterDrivers})
+			v = c.plugged(p.with(e.key), e, elem, slot{"driver", c.tables.Drivers, nil})
 		case e.val.shape == dict && elem == uplinkType:
 			v = c.plugged(p.with(e.key), e, elem, slot{"sender", c.tables.Senders, laterSenders})
 		default:

@@ -10,12 +10,6 @@ var laterKeys = []string{
 	"uplink_defaults.budget", "uplink_defaults.receive", "uplink_defaults.batch.compress",
 }
 
-// laterDrivers are drivers that no row of the table makes yet.
-var laterDrivers = []string{
-	"pwm", "button", "rotary", "hc_sr04", "ds18b20", "dht22", "iio", "hwmon", "bme280", "ads1115", "mcp3008",
-	"mcp23017", "hx711", "serial", "modbus", "http_get", "external",
-}
-
 // laterSenders are senders that no row of the table makes yet.
 var laterSenders = []string{"amqp", "nats", "http", "kafka"}
 

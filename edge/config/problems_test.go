@@ -135,9 +135,6 @@ func TestProblems(t *testing.T) {
 		{"driver typo", "devices:\n  door: {lin: GPIO17}\n", lines(
 			`fieldpost.yaml:2:10: devices.door: there is no driver "lin": did you mean line?`,
 		)},
-		{"later driver", "devices:\n  air: {bme280: 0x76}\n", lines(
-			`fieldpost.yaml:2:9: this version has no driver bme280 yet: it can be chip, empty or line`,
-		)},
 		{"later sender", "uplinks:\n  lab: {nats: \"nats://x\"}\n", lines(
 			`fieldpost.yaml:2:9: this version has no sender nats yet: it can be tube or wire`,
 		)},

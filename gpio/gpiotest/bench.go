@@ -61,6 +61,13 @@ func (c *Clock) Reboot() {
 	c.offset = time.Second - time.Since(c.start)
 }
 
+// Leap lets CLOCK_MONOTONIC go on by d at once, as it seems to who is held up.
+func (c *Clock) Leap(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
 // Time is the wall time of a stamp.
 func (c *Clock) Time(st queue.Stamp) (time.Time, edge.ClockState, time.Duration) {
 	now := c.Stamp()
@@ -82,17 +89,38 @@ type Bench struct {
 	Pump  *Pump
 	Clock *Clock
 	Root  string // a folder with the proc and sys of a small board
+	Echo  *Echo  // on GPIO19 and GPIO26, once GPIO19 is an output
+	Scale *Scale // on GPIO20 and GPIO21, once GPIO21 is an output
+
+	I2C      *I2C // I2C1, with the parts below
+	SPI      *SPI // SPI0.0, an MCP3008 with Analog at its inputs
+	Air      *BME280
+	Volts    *ADS1115
+	Expander *MCP23017
+	Analog   [8]uint16
+
+	Sysfs *Sysfs // reads and writes the files of it
+	Peers *Peers // what is on its serial ports and its network
 }
 
 // NewBench makes one. Inside of a synctest bubble its time is the bubble's.
 func NewBench(t testing.TB) *Bench {
 	t.Helper()
 	clock := NewClock()
-	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir()}
+	b := &Bench{Board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}), Pump: NewPump(), Clock: clock, Root: t.TempDir(), Peers: exampleDevices()}
+	b.Echo = NewEcho(b.Board, "GPIO19", "GPIO26")
+	b.Scale = NewScale(b, "GPIO20", "GPIO21")
+	b.I2C, b.Air, b.Volts, b.Expander = NewI2C("I2C1"), NewBME280(0x60), NewADS1115(), NewMCP23017()
+	b.I2C.Add(0x76, &b.Air.I2CPart)
+	b.I2C.Add(0x48, &b.Volts.I2CPart)
+	b.I2C.Add(0x20, &b.Expander.I2CPart)
+	b.SPI = &SPI{Name: "SPI0.0", Part: MCP3008(&b.Analog)}
 	b.Write(t, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
 	b.Write(t, "sys/class/thermal/thermal_zone0/temp", "48312\n")
 	b.Write(t, "proc/loadavg", "0.42 0.36 0.30 1/123 4567\n")
 	b.Write(t, "proc/meminfo", "MemTotal:  437152 kB\nMemFree: 1 kB\nMemAvailable:  301000 kB\n")
+	b.Sysfs = NewSysfs(b.Root)
+	b.plugSensors(t)
 	return b
 }
 
@@ -111,7 +139,8 @@ func (b *Bench) Write(t testing.TB, name, text string) {
 // Source makes a Source of devices on the bench.
 func (b *Bench) Source(t testing.TB, specs ...gpio.Spec) *gpio.Source {
 	t.Helper()
-	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root})
+	s, err := gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Root: b.Root,
+		Buses: gpio.Buses{I2C: b.I2C.Open, SPI: b.SPI.Open}, Files: b.Sysfs.Files(), Serial: b.Peers.Serial, Dial: b.Peers.Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,8 @@ func commands(t *testing.T, spec fgpio.Spec) {
 func absent(t *testing.T, spec fgpio.Spec) {
 	b := NewBench(t)
 	s, err := fgpio.NewSource(fgpio.SourceOptions{Specs: []fgpio.Spec{spec}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock,
-		Lookup: func(string) gpio.PinIO { return nil }, Root: t.TempDir()})
+		Lookup: func(string) gpio.PinIO { return nil }, Root: t.TempDir(),
+		Serial: new(Peers).Serial, Dial: new(Peers).Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,376 @@
+package gpio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"fieldpost/edge"
+)
+
+// PWM is the config of a pwm: a fan, a dimmed lamp, on one of the board's hardware
+// PWM channels.
+type PWM struct {
+	Pin       edge.Pin  `mapstructure:"pwm"` // GPIO18, or DEVICE/CHANNEL: fe20c000.pwm/0
+	Frequency Frequency `mapstructure:"frequency"`
+	Boot      Rest      `mapstructure:"boot"`
+	Stop      Rest      `mapstructure:"stop"`
+	Remote    bool      `mapstructure:"remote"`
+}
+
+// Frequency is a number of periods a second that carries its unit: "50Hz", "25kHz",
+// "1MHz".
+type Frequency float64
+
+// MarshalText gives the text that UnmarshalText reads.
+func (f Frequency) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// String is the number with its unit.
+func (f Frequency) String() string {
+	v, unit := float64(f), "Hz"
+	switch {
+	case v >= 1e6:
+		v, unit = v/1e6, "MHz"
+	case v >= 1e3:
+		v, unit = v/1e3, "kHz"
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64) + unit
+}
+
+// UnmarshalText reads a frequency. The error names the value and the cure.
+func (f *Frequency) UnmarshalText(b []byte) error {
+	text := strings.TrimSpace(string(b))
+	for _, u := range []struct {
+		name string
+		is   float64
+	}{{"MHz", 1e6}, {"kHz", 1e3}, {"Hz", 1}} {
+		if s, ok := strings.CutSuffix(text, u.name); ok {
+			if v, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil && v >= 0 && !math.IsInf(v, 0) {
+				*f = Frequency(v * u.is)
+				return nil
+			}
+			break
+		}
+	}
+	return fmt.Errorf("frequency %q: write it like 50Hz, 25kHz or 1MHz", text)
+}
+
+// The frequencies that are taken: a kernel before 4.9 has the period as 32 bits of ns,
+// and above the highest a Pi's clock leaves no steps.
+const (
+	pwmLowest  = 1
+	pwmHighest = 10e6
+)
+
+func pwmDriver() Driver {
+	return Driver{
+		Name: "pwm",
+		Doc: "An output with a duty cycle: a fan, a dimmed lamp, a servo, on the board's hardware PWM, which config.txt turns on: dtoverlay=pwm,pin=18,func=2 for GPIO18 or GPIO19, func=4 for GPIO12 or GPIO13, pwm-2chan for two. " +
+			"value is the duty cycle in %. Commands: on is 100 %, off is 0, set takes a number from 0 to 100. " +
+			"frequency: 25kHz suits a fan with four wires, 50Hz a servo. " +
+			"boot and stop say what it does when the agent starts and ends: off, on, hold (it stays as it is) or last (what was commanded last); it goes on while an agent that was killed is started again. " +
+			"remote: commands from upstream are allowed. Another board's channel is named by its device: pwm: fe20c000.pwm/0.",
+		Example: "fan: {pwm: GPIO18, frequency: 25kHz, boot: off, stop: off}",
+		Config:  func() any { return &PWM{Frequency: 1000, Boot: RestOff, Stop: RestOff} },
+		New: func(env Env, v any) (Device, error) {
+			cfg, err := options[PWM](v)
+			if err != nil {
+				return nil, err
+			}
+			if !(cfg.Frequency >= pwmLowest && cfg.Frequency <= pwmHighest) {
+				return nil, fmt.Errorf("frequency is %s: it can be %s to %s", cfg.Frequency, Frequency(pwmLowest), Frequency(pwmHighest))
+			}
+			if err := checkPWMPin(cfg.Pin); err != nil {
+				return nil, err
+			}
+			period := int64(math.Round(1e9 / float64(cfg.Frequency)))
+			return &pwm{env: env, cfg: *cfg, period: period, wake: make(chan struct{}, 1)}, nil
+		},
+	}
+}
+
+// pwm is the device. Its loop and its commands share it.
+type pwm struct {
+	env    Env
+	cfg    PWM
+	period int64         // ns
+	wake   chan struct{} // a token: a command found it broken
+
+	mu      sync.Mutex // guards the rest; held over a write, never over Flush
+	out     *Outlet
+	channel *pwmChannel // nil while it is not running
+	row     pwmRow
+	started bool // it ran before in this process
+	broken  error
+}
+
+var _ Commander = (*pwm)(nil)
+
+// pwmRow is a pwm's durable state.
+type pwmRow struct {
+	Value float64 `json:"value"` // the duty cycle that was told last, in %
+	Want  float64 `json:"want"`  // what was commanded last, for boot: last
+}
+
+// pwmWithin bounds a command: a channel of the board is set in microseconds, one of a
+// chip on a bus may take longer.
+const pwmWithin = 800 * time.Millisecond
+
+// Pins is the line, where the config names one: the kernel's overlay holds it.
+func (d *pwm) Pins() []edge.Pin {
+	if _, ok := d.cfg.Pin.Number(); ok {
+		return []edge.Pin{d.cfg.Pin}
+	}
+	return nil
+}
+
+// Verbs are its commands.
+func (d *pwm) Verbs() []string { return []string{"on", "off", "set"} }
+
+// Remote reports whether upstream may command it.
+func (d *pwm) Remote() bool { return d.cfg.Remote }
+
+// Run holds the channel until ctx is done, and at the end leaves it as stop says.
+func (d *pwm) Run(ctx context.Context, out *Outlet) error {
+	ch, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer ch.files.Release()
+	if err := d.begin(ctx, out, ch); err != nil {
+		return err
+	}
+	out.Flush()
+	out.Ready()
+	err = d.watch(ctx, ch)
+	d.mu.Lock()
+	d.channel = nil
+	if err == nil {
+		err = d.rest(ch)
+	}
+	d.mu.Unlock()
+	out.Flush()
+	return err
+}
+
+// begin gives the channel the duty cycle that it is to have, and tells it where it is
+// news.
+func (d *pwm) begin(ctx context.Context, out *Outlet, ch *pwmChannel) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	had := out.Stored(&d.row)
+	now, err := ch.setUp(ctx, d.period)
+	if err != nil {
+		return err
+	}
+	want := d.initial(had, now)
+	if err := ch.set(ctx, want); err != nil {
+		return err
+	}
+	d.out, d.channel, d.started, d.broken = out, ch, true, nil
+	same, why := had && d.row.Value == want, ""
+	d.row.Value = want
+	if d.env.Safe() {
+		why = "safe start" // what was commanded last counts again after it
+	} else {
+		d.row.Want = want
+	}
+	if same {
+		out.Show(number(want), d.state(), "%")
+		return nil
+	}
+	d.tell(nil, why)
+	return nil
+}
+
+// initial is the duty cycle to begin with.
+func (d *pwm) initial(had bool, now float64) float64 {
+	if d.env.Safe() {
+		return d.rested(now)
+	}
+	boot := d.cfg.Boot
+	if d.started {
+		boot = RestLast // the agent runs on: this is no boot
+	}
+	switch {
+	case boot == RestHold:
+		return now
+	case boot == RestOn:
+		return 100
+	case boot == RestLast && had:
+		return min(100, max(0, d.row.Want))
+	}
+	return 0
+}
+
+// watch waits until ctx is done. Now and then it asks whether the channel is still
+// there.
+func (d *pwm) watch(ctx context.Context, ch *pwmChannel) error {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.wake:
+		case <-tick.C:
+			if _, err := ch.files.Number(ctx, ch.file("duty_cycle")); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+		d.mu.Lock()
+		err := d.broken
+		d.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// rest leaves the channel as stop says. The caller holds d.mu.
+func (d *pwm) rest(ch *pwmChannel) error {
+	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
+	defer cancel()
+	value := d.rested(d.row.Value)
+	if err := ch.set(ctx, value); err != nil {
+		return err
+	}
+	if value != d.row.Value {
+		d.row.Value = value
+		d.tell(nil, "stop")
+	}
+	if d.cfg.Stop == RestOff {
+		return ch.giveBack(ctx)
+	}
+	return nil // a channel that is given back may stop
+}
+
+// Do sets the duty cycle. It is set before anything is reported.
+func (d *pwm) Do(a Action) (Result, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.channel == nil || d.broken != nil {
+		return Result{}, fmt.Errorf("%w: the PWM of %s is not held now", edge.ErrAbsent, d.cfg.Pin)
+	}
+	if a.If != nil && string(a.If) != "null" && !d.is(a.If) {
+		return Result{}, fmt.Errorf("%w: it is %v %%, not %s", edge.ErrRefused, d.row.Value, clip(a.If))
+	}
+	value, err := pwmWanted(a)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
+	defer cancel()
+	if err := d.channel.set(ctx, value); err != nil {
+		d.broken = err // nobody knows what it does now: it is set up anew
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+		return Result{}, err
+	}
+	changed := value != d.row.Value
+	d.row = pwmRow{value, value}
+	res := Result{Value: number(value), State: d.state()}
+	rep := a.Tell(res)
+	if !changed {
+		rep.Store = d.row
+	}
+	res.Told = d.out.Queue(rep)
+	if changed {
+		d.tell(res.Told, "")
+	}
+	return res, nil
+}
+
+// is reports whether the device is at what a condition names: its number, or on, which
+// is anything but 0, or off.
+func (d *pwm) is(v json.RawMessage) bool {
+	want, err := percent(v)
+	switch strings.ToLower(strings.Trim(string(v), `"`)) {
+	case "on", "true":
+		return d.row.Value > 0
+	}
+	return err == nil && want == d.row.Value
+}
+
+// pwmWanted is the duty cycle that a command asks for.
+func pwmWanted(a Action) (float64, error) {
+	switch a.Verb {
+	case "on":
+		return 100, nil
+	case "off":
+		return 0, nil
+	case "set":
+		return percent(a.Value)
+	}
+	return 0, fmt.Errorf("%w: there is no %q", edge.ErrBadValue, a.Verb)
+}
+
+// percent reads a duty cycle: a number from 0 to 100, also as text and with its %, or
+// on and off as a digital_out takes them.
+func percent(v json.RawMessage) (float64, error) {
+	text := strings.TrimSpace(string(v))
+	var s string
+	if json.Unmarshal(v, &s) == nil {
+		text = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), "%"))
+	}
+	switch strings.ToLower(text) {
+	case "true", "on":
+		return 100, nil
+	case "false", "off":
+		return 0, nil
+	}
+	p, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(p >= 0 && p <= 100) {
+		return 0, fmt.Errorf("%w: set takes a number of %% from 0 to 100, not %s", edge.ErrBadValue, clip(v))
+	}
+	return p + 0, nil // -0 is 0
+}
+
+func (d *pwm) state() string {
+	if d.row.Value > 0 {
+		return "on"
+	}
+	return "off"
+}
+
+// tell queues the duty cycle. The caller holds d.mu.
+func (d *pwm) tell(cause *Told, why string) {
+	r := Report{Value: number(d.row.Value), State: d.state(), Unit: "%", Cause: cause, Store: d.row}
+	if why != "" {
+		r.More = []Field{{"why", quote(why)}}
+	}
+	d.out.Queue(r)
+}
+
+// checkPWMPin refuses a line that no board has a PWM on.
+func checkPWMPin(pin edge.Pin) error {
+	n, ok := pin.Number()
+	if !ok {
+		dev, ch, _ := strings.Cut(string(pin), "/")
+		if c, err := strconv.Atoi(ch); dev == "" || err != nil || c < 0 {
+			return fmt.Errorf("pwm %q: it is GPIO12, GPIO13, GPIO18 or GPIO19, or a device and its channel like fe20c000.pwm/0", pin)
+		}
+		return nil
+	}
+	var lines []string
+	for _, b := range pwmBlocks {
+		for _, line := range b.lines {
+			if line == n {
+				return nil
+			}
+			if name := lineName(line); line >= 0 && !slices.Contains(lines, name) {
+				lines = append(lines, name)
+			}
+		}
+	}
+	return errors.New("pwm: " + string(pin) + " has no hardware PWM, " + strings.Join(lines, ", ") + " have")
+}
