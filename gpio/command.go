@@ -115,8 +115,11 @@ func (s *Source) accept(cmd *edge.Command) (*runner, error) {
 	return r, nil
 }
 
-// judge refuses what the time or the device's config forbids.
+// judge refuses what a safe start, the time or the device's config forbids.
 func (s *Source) judge(r *runner, cmd edge.Command) error {
+	if why := s.Safe(); why != "" {
+		return fmt.Errorf("%w: %s", edge.ErrRefused, why)
+	}
 	if cmd.Remote && !r.dev.(Commander).Remote() {
 		return fmt.Errorf("%w: %s takes no commands from upstream; its config would say remote: true", edge.ErrRefused, cmd.Device)
 	}

@@ -31,7 +31,7 @@ func digitalOutDriver() Driver {
 	return Driver{
 		Name: "digital_out",
 		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
-			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last). " +
+			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes, cuts of the power among them, it does what stop says and takes no command. " +
 			"max_on: it goes off by itself after so long; a repeated on does not prolong it. active_low: on means a low voltage. " +
 			"remote: commands from upstream are allowed.",
 		Example: "pump: {digital_out: GPIO27, boot: off, stop: off, max_on: 10m, remote: true}",
@@ -123,9 +123,13 @@ func (d *output) begin(out *Outlet) error {
 	}
 	// A parked line keeps its level, whatever was asked for.
 	level, err := line.Level()
-	if err == nil && level && d.overdue() {
-		level = false
-		_, err = line.Set(false)
+	want := level && !d.overdue()
+	if d.env.Safe() {
+		want = d.rested(level)
+	}
+	if err == nil && level != want {
+		level = want
+		_, err = line.Set(want)
 	}
 	if err != nil {
 		return errors.Join(err, line.Close())
@@ -143,7 +147,12 @@ func (d *output) settle(level, had bool) {
 		why = d.row.Why
 	}
 	same := had && d.row.Value == level
-	d.row.Value, d.row.Want = level, level
+	d.row.Value = level
+	if d.env.Safe() {
+		why = "safe start" // what was commanded last counts again after it
+	} else {
+		d.row.Want = level
+	}
 	if !same {
 		d.clear(now)
 		d.limit(0)
@@ -158,6 +167,9 @@ func (d *output) settle(level, had bool) {
 
 // initial is the level to request.
 func (d *output) initial(had bool) Initial {
+	if d.env.Safe() {
+		return d.safeInitial()
+	}
 	boot := d.cfg.Boot
 	if d.started {
 		boot = RestLast // the agent runs on: this is no boot
@@ -275,13 +287,7 @@ func (d *output) rest(clean bool) error {
 		d.ends = 0
 		return line.Close()
 	}
-	level := d.row.Value
-	switch {
-	case d.cfg.Stop == RestOff || d.ends != 0:
-		level = false
-	case d.cfg.Stop == RestOn:
-		level = true
-	}
+	level := d.rested(d.row.Value)
 	if level != d.row.Value {
 		mono, err := line.Set(level)
 		if err != nil {

@@ -116,6 +116,10 @@ type Env struct {
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	modbus *modbusLinks // what devices of one Source share
 
+	// Safe reports whether this is a safe start: a device that drives something keeps
+	// it as its stop says, whatever its boot says. Source.Resume ends it.
+	Safe func() bool
+
 	Log *slog.Logger
 }
 

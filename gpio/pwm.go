@@ -175,18 +175,26 @@ func (d *pwm) begin(ctx context.Context, out *Outlet, ch *pwmChannel) error {
 		return err
 	}
 	d.out, d.channel, d.started, d.broken = out, ch, true, nil
-	same := had && d.row.Value == want
-	d.row = pwmRow{want, want}
+	same, why := had && d.row.Value == want, ""
+	d.row.Value = want
+	if d.env.Safe() {
+		why = "safe start" // what was commanded last counts again after it
+	} else {
+		d.row.Want = want
+	}
 	if same {
 		out.Show(number(want), d.state(), "%")
 		return nil
 	}
-	d.tell(nil, "")
+	d.tell(nil, why)
 	return nil
 }
 
 // initial is the duty cycle to begin with.
 func (d *pwm) initial(had bool, now float64) float64 {
+	if d.env.Safe() {
+		return d.rested(now)
+	}
 	boot := d.cfg.Boot
 	if d.started {
 		boot = RestLast // the agent runs on: this is no boot
@@ -230,13 +238,7 @@ func (d *pwm) watch(ctx context.Context, ch *pwmChannel) error {
 func (d *pwm) rest(ch *pwmChannel) error {
 	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
 	defer cancel()
-	value := d.row.Value
-	switch d.cfg.Stop {
-	case RestOff:
-		value = 0
-	case RestOn:
-		value = 100
-	}
+	value := d.rested(d.row.Value)
 	if err := ch.set(ctx, value); err != nil {
 		return err
 	}

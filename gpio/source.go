@@ -59,6 +59,7 @@ type SourceOptions struct {
 	Serial  serialOpener         // nil: OpenSerial
 	Dial    dialFunc             // to hosts; nil: edge/dial's, which asks no proxy
 	Drivers []Driver             // nil: Drivers()
+	Safe    string               // not "": a safe start, and why; see Source.Resume
 	Root    string               // where proc and sys are; "" is "/"
 	Log     *slog.Logger         // nil: discard
 }
@@ -72,6 +73,7 @@ type Source struct {
 	modbus   *modbusLinks
 	commands *commandLog
 	desk     passedDesk
+	safe     safety
 }
 
 // NewSource makes the devices; nothing is touched before Run. It fails where a
@@ -96,6 +98,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
+	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
@@ -133,7 +136,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			continue
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
-		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Log: log,
+		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
 			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {

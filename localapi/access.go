@@ -32,7 +32,7 @@ func (a *access) principal(r *http.Request, p peer, addr netip.Addr) (principal,
 	}
 	presented, ok := presentedKey(r)
 	if !ok {
-		return principal{name: "anonymous", role: roleNone, addr: addr}, nil
+		return anyone(addr), nil
 	}
 	if wait := a.backoff.wait(addr, time.Now()); wait > 0 {
 		return principal{}, newProblem(http.StatusTooManyRequests, "backoff", "Too many wrong keys", "keys from %s are not looked at for a while", addr).after(wait)
@@ -46,6 +46,11 @@ func (a *access) principal(r *http.Request, p peer, addr netip.Addr) (principal,
 	a.backoff.right(addr)
 	who.addr = addr
 	return who, nil
+}
+
+// anyone is who shows no key.
+func anyone(addr netip.Addr) principal {
+	return principal{name: "anonymous", role: roleNone, addr: addr}
 }
 
 // enter makes a place for a stream or socket. Its key may have been deleted since

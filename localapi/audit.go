@@ -87,6 +87,11 @@ func (a *audit) keys(ctx context.Context, who principal, what string, k keyRow, 
 	return nil
 }
 
+// newCode tells that wrong codes made a new claim code. The code is not in it.
+func (a *audit) newCode() {
+	a.pump.Emit(auditEvent("claim", "system:api", map[string]string{"did": "renewed", "why": "wrong codes were tried"}), nil)
+}
+
 func auditEvent(name, from string, data any) edge.Event {
 	b, err := json.Marshal(data)
 	if err != nil {

@@ -121,12 +121,17 @@ type Options struct {
 	// clients publish nothing into it but what another agent forwards; nil: none does.
 	Reserved func(ring string) bool
 
+	// ClaimFile is where an agent without an admin key keeps its claim code, in a
+	// folder that is the agent's alone; "": it needs no claim, as on a simulated board.
+	ClaimFile string
+
 	Keys      []Key     // keys with a given secret
 	Mailboxes []Mailbox // mailboxes that the config made
 	Demo      bool
 	Log       *slog.Logger // nil: discard
 
-	limits limits // zero: the defaults
+	limits limits           // zero: the defaults
+	now    func() time.Time // nil: time.Now; of the claim's pause
 }
 
 // Key is an API key of the config.

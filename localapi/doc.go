@@ -29,6 +29,13 @@
 //
 // A mailbox is a feed's position that the store keeps for its client.
 //
+// # The claim
+//
+// There is no default password. An agent without an admin key has a code, which the
+// socket alone shows; its page takes the code and gives the first admin key. Until
+// then strangers get the page, whether it lives and is ready, its description, and
+// 401; a key of another role works all the same.
+//
 // # Adding a route
 //
 // A handler in the file of its noun, a row in routes.go, its description in

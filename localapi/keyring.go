@@ -139,6 +139,13 @@ func (k *keyring) has(id string) bool {
 	return slices.ContainsFunc(k.keys, func(h heldKey) bool { return h.row.ID == id })
 }
 
+// hasAdmin reports whether there is a key with the role admin.
+func (k *keyring) hasAdmin() bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return slices.ContainsFunc(k.keys, func(h heldKey) bool { return h.role == roleAdmin })
+}
+
 func (k *keyring) add(h heldKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,7 +1,9 @@
 package localapi
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +22,9 @@ const (
 	maxPatterns = 64
 	maxPattern  = edge.MaxName
 )
+
+// nameRule says so.
+const nameRule = "use small letters, digits, - and _, at most 64"
 
 // checkPatterns refuses what can't be a list of names.
 func checkPatterns(pointer string, patterns []string) error {
@@ -68,10 +73,9 @@ func postKey(s *Server, r *request) (any, error) {
 		return nil, err
 	}
 	if !nameForm.MatchString(in.Name) {
-		return nil, pointed("#/name", "use small letters, digits, - and _, at most 64")
+		return nil, pointed("#/name", nameRule)
 	}
-	made, err := parseRole(in.Role)
-	if err != nil {
+	if _, err := parseRole(in.Role); err != nil {
 		return nil, pointed("#/role", "%v", err)
 	}
 	if err := checkPatterns("#/names", in.Names); err != nil {
@@ -82,25 +86,42 @@ func postKey(s *Server, r *request) (any, error) {
 	}
 	s.keyChanges.mu.Lock()
 	defer s.keyChanges.mu.Unlock()
+	return s.makeKey(r.Context(), r.who, "created", keyRow{Name: in.Name, Role: in.Role, Names: in.Names})
+}
+
+// makeKey makes the key that want describes, stores it with the event that tells
+// what was done, and lets it open. The caller holds keyChanges.mu.
+func (s *Server) makeKey(ctx context.Context, who principal, did string, want keyRow) (any, error) {
 	all := s.access.keys.list()
 	if len(all) >= s.lim.keys {
 		return nil, conflict("there are %d keys, which is the most there can be; delete one first", len(all))
 	}
-	if slices.ContainsFunc(all, func(k keyRow) bool { return k.Name == in.Name || k.ID == in.Name }) || in.Name == "local" {
-		return nil, conflict("there is a key %q; choose another name or delete it first", in.Name)
+	if slices.ContainsFunc(all, func(k keyRow) bool { return k.Name == want.Name || k.ID == want.Name }) || want.Name == "local" {
+		return nil, conflict("there is a key %q; choose another name or delete it first", want.Name)
 	}
-	secret, row := newSecret(in.Name, in.Role, in.Names)
+	secret, row := newSecret(want.Name, want.Role, want.Names)
 	value, err := json.Marshal(row)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.access.audit.keys(r.Context(), r.who, "created", row, queue.Row{Table: tableKeys, Key: row.ID, Value: value}); err != nil {
+	if err := s.access.audit.keys(ctx, who, did, row, queue.Row{Table: tableKeys, Key: row.ID, Value: value}); err != nil {
 		return nil, err
 	}
 	held, _ := readKeyRow(row.ID, value)
-	held.role = made
 	s.access.keys.add(held)
+	s.claim.settle(s.access.keys.hasAdmin())
 	return created{newKeyAnswer{row.ID, row.Name, row.Role, row.Names, secret}}, nil
+}
+
+// freeName is a name that no key has: name, or name-2 and so on.
+func (s *Server) freeName(name string) string {
+	free := name
+	for i := 2; ; i++ {
+		if _, taken := s.access.keys.get(free); !taken {
+			return free
+		}
+		free = fmt.Sprintf("%s-%d", name, i)
+	}
 }
 
 func deleteKey(s *Server, r *request) (any, error) {
@@ -118,6 +139,7 @@ func deleteKey(s *Server, r *request) (any, error) {
 		return nil, err
 	}
 	s.access.keys.remove(row.ID)
+	s.claim.settle(s.access.keys.hasAdmin())
 	s.clients.endKey(row.ID)
 	return none{}, nil
 }

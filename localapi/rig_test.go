@@ -336,6 +336,8 @@ func (w *fakeWorld) Cut(_ context.Context, _ string, cut bool) error {
 // failingPump is a pump whose flushes can be made to fail.
 type failingPump struct {
 	*edge.Pump
+	before func() // each CommitWith; may be nil
+
 	mu  sync.Mutex
 	err error
 }
@@ -354,6 +356,19 @@ func (p *failingPump) Post(ctx context.Context, evs []edge.Event, key edge.Idemp
 		return nil, err
 	}
 	return p.Pump.Post(ctx, evs, key)
+}
+
+func (p *failingPump) CommitWith(ctx context.Context, evs []edge.Event, rows []queue.Row) ([]edge.Event, error) {
+	p.mu.Lock()
+	err := p.err
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if p.before != nil {
+		p.before()
+	}
+	return p.Pump.CommitWith(ctx, evs, rows)
 }
 
 var _ store = (*queue.Store)(nil)

@@ -24,6 +24,7 @@ type Server struct {
 
 	gate       *gate
 	access     *access
+	claim      *claim
 	mux        *http.ServeMux
 	rows       map[string]route // by the mux's pattern
 	memory     budget
@@ -34,6 +35,7 @@ type Server struct {
 	page       *page
 	keyChanges keyChanges
 	started    time.Time
+	listening  []net.Addr // set by Serve, before it answers
 }
 
 // New makes a server. It reads the keys and mailboxes of the store; the
@@ -60,6 +62,7 @@ func New(d Deps, opt Options) (*Server, error) {
 		return nil, fmt.Errorf("set up the API: %w", err)
 	}
 	s.access = &access{keys: keys, backoff: newBackoff(), audit: &audit{pump: d.Pump}}
+	s.claim = newClaim(opt, keys.hasAdmin())
 	if s.boxes, err = newMailboxes(d, opt, s.lim.mailboxes); err != nil {
 		return nil, fmt.Errorf("set up the API: %w", err)
 	}
@@ -90,6 +93,12 @@ func (s *Server) Serve(ctx context.Context, ls ...net.Listener) error {
 	}
 	failed := make(chan error, len(ls))
 	var accepting sync.WaitGroup
+	for _, l := range ls {
+		s.listening = append(s.listening, l.Addr())
+	}
+	if !s.claimed() {
+		s.log.Info(`this agent is not claimed yet: "fieldpost claim" shows the code and the panel's address`)
+	}
 	for _, l := range ls {
 		accepting.Go(func() {
 			if err := srv.Serve(s.bounded(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -208,14 +217,14 @@ func (s *Server) answer(rt route, w http.ResponseWriter, hr *http.Request) (v an
 	if !p.admin {
 		addr = s.gate.client(hr, p)
 	}
-	r := &request{Request: hr, w: w, memory: &s.memory, lim: &s.lim}
+	r := &request{Request: hr, who: anyone(addr), w: w, memory: &s.memory, lim: &s.lim}
 	if rt.role != roleNone {
 		if r.who, err = s.access.principal(hr, p, addr); err != nil {
-			return nil, err
+			return nil, s.unclaimed(err)
 		}
 	}
 	if err := allow(r.who, rt, hr); err != nil {
-		return nil, err
+		return nil, s.unclaimed(err)
 	}
 	defer r.done()
 	defer func() {

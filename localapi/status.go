@@ -20,6 +20,7 @@ type statusAnswer struct {
 	Wear     *edge.WearStatus    `json:"wear,omitempty"`
 	Devices  map[string]int      `json:"devices"` // total, and by status
 	Uplinks  []edge.UplinkStatus `json:"uplinks"`
+	Claimed  bool                `json:"claimed"`
 	You      youStatus           `json:"you"`
 	Demo     bool                `json:"demo"`
 }
@@ -65,6 +66,7 @@ func getStatus(s *Server, r *request) (any, error) {
 		Store:   s.storeStatus(),
 		Devices: map[string]int{"total": 0},
 		Uplinks: s.uplinks(),
+		Claimed: s.claimed(),
 		You:     youStatus{r.who.name, r.who.role.String(), r.who.names},
 		Demo:    s.Cut != nil || s.opt.Demo,
 	}

@@ -161,7 +161,18 @@ func (s *sandbox) start(args ...string) *process {
 // agent starts the agent on a simulated board and waits until it answers.
 func (s *sandbox) agent(args ...string) *process {
 	s.t.Helper()
-	p := s.start(append([]string{"run", "--simulate"}, args...)...)
+	return s.answers(s.start(append([]string{"run", "--simulate"}, args...)...))
+}
+
+// board starts it on this machine as it is.
+func (s *sandbox) board() *process {
+	s.t.Helper()
+	return s.answers(s.start("run"))
+}
+
+// answers waits until an agent answers.
+func (s *sandbox) answers(p *process) *process {
+	s.t.Helper()
 	s.until("the agent answers", func() bool {
 		select {
 		case <-p.done:

@@ -31,6 +31,7 @@ func verbs() []verb {
 		ringsVerb,
 		mailboxesVerb,
 		uplinksVerb,
+		claimVerb,
 		keysVerb,
 		exportVerb,
 		verifyVerb,

@@ -37,6 +37,7 @@ type status struct {
 		Free     int64   `json:"free"`
 		FlushMS  float64 `json:"flush_ms"`
 	} `json:"store"`
+	Claimed bool                `json:"claimed"`
 	Wear    *edge.WearStatus    `json:"wear"`
 	Devices map[string]int      `json:"devices"`
 	Uplinks []edge.UplinkStatus `json:"uplinks"`
@@ -79,6 +80,9 @@ func printStatus(w io.Writer, st *status) error {
 		clock += " within " + strconv.FormatFloat(st.Clock.Bound, 'g', 2, 64) + " s"
 	}
 	t.row("STATE", st.State)
+	if !st.Claimed {
+		t.row("CLAIM", "not claimed yet: fieldpost claim shows the code")
+	}
 	t.row("CLOCK", localTime(st.Clock.Now)+" "+clock)
 	t.row("STORE", fmt.Sprintf("%d events since the start, %d waiting, %d rings, %s free, flush %.1f ms", st.Store.Events, st.Store.Waiting, st.Store.Rings, bytesText(st.Store.Free), st.Store.FlushMS))
 	if st.Wear != nil {

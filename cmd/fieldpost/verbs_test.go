@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ func TestVerbs(t *testing.T) {
 		{"set", verbSet},
 		{"pins", verbPins},
 		{"events", verbEvents},
+		{"claim", verbClaimed},
 		{"keys", verbKeys},
 		{"rings", verbRings},
 		{"mailboxes and uplinks", verbMailboxesAndUplinks},
@@ -98,6 +100,44 @@ func verbEvents(t *testing.T, s *sandbox) {
 	s.run("events", "--after", "x.y").want(t, 2, "--after")
 	s.run("events", "--kind", "loud").want(t, 1, "loud")
 	s.run("events", "-o", "xml").want(t, 2, "text or json")
+}
+
+// verbClaimed: a simulated board needs no claim.
+func verbClaimed(t *testing.T, s *sandbox) {
+	s.run("claim").want(t, 0, "Panel: none", "claimed; fieldpost keys create")
+	s.run("claim", "-o", "json").want(t, 0, `"claimed": true`)
+	if _, err := os.Stat(s.path("data/claim")); err == nil {
+		t.Error("there is a code")
+	}
+}
+
+// TestClaim: the code of a real board, from the first start to its end.
+func TestClaim(t *testing.T) {
+	s := newSandbox(t, "")
+	a := s.board()
+	var c claim
+	if c = decode[claim](t, s.run("claim", "-o", "json").want(t, 0)); c.Claimed || len(c.Code) != 9 {
+		t.Fatalf("%+v", c)
+	}
+	s.run("claim").want(t, 0, "Panel: none (api.listen has no TCP address) - claim code "+c.Code+"\n")
+	s.run("status").want(t, 0, "not claimed yet: fieldpost claim")
+	a.signal(sigTerm)
+	a.exits(0, stopTime)
+	s.board()
+	s.run("claim").want(t, 0, c.Code)
+	var k apiKey
+	if err := s.call(http.MethodPost, "/v1/claim", map[string]string{"code": c.Code, "name": "me"}, &k); err != nil || k.Key == "" || k.Role != "admin" {
+		t.Fatalf("%+v %v", k, err)
+	}
+	s.run("keys").want(t, 0, "me", "admin")
+	r := s.run("claim").want(t, 0, "claimed; fieldpost keys create")
+	if strings.Contains(r.out+s.run("status").out, c.Code) || strings.Contains(s.run("status").out, "CLAIM") {
+		t.Error("it is not claimed")
+	}
+	s.run("keys", "delete", "me").want(t, 0)
+	if again := decode[claim](t, s.run("claim", "-o", "json").want(t, 0)); again.Claimed || again.Code == c.Code {
+		t.Errorf("%+v", again)
+	}
 }
 
 func verbKeys(t *testing.T, s *sandbox) {
@@ -188,7 +228,7 @@ func TestNoAgent(t *testing.T) {
 	for _, args := range [][]string{
 		{"status"}, {"events"}, {"events", "-f"}, {"devices"}, {"set", "a", "on"}, {"why", "a"}, {"pins"}, {"pins", "drive", "17", "high"},
 		{"keys"}, {"keys", "create", "--name", "a", "--role", "read"}, {"keys", "delete", "a"}, {"rings"}, {"rings", "delete", "a"},
-		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"},
+		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"}, {"claim"},
 	} {
 		s.run(args...).want(t, 3, "no agent at "+s.socket)
 	}
@@ -199,7 +239,7 @@ func TestUsage(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
 		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"check", "a", "b"},
-		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"},
+		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"},
 	} {
 		s.run(args...).want(t, 2)
 	}

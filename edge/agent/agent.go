@@ -25,6 +25,7 @@ type agent struct {
 	read  *edge.Log
 	wear  *wear
 
+	starts  *starts           // nil where crashes are not counted
 	lines   *gpio.KernelBoard // nil on a simulated board
 	source  *gpio.Source
 	uplinks *uplinkSet
@@ -84,6 +85,7 @@ func (a *agent) openParts(ctx context.Context) (err error) {
 	a.pump = edge.NewPump(edge.PumpOptions{Agent: a.id, Store: a.store, Clock: a.clock, Sync: syncOf(cfg.Store), Log: a.log})
 	a.read = edge.NewLog(a.store, a.clock, a.id)
 	a.wear = a.newWear()
+	a.readStarts()
 	if a.source, err = a.newSource(); err != nil {
 		return &ConfigError{err}
 	}
@@ -96,6 +98,7 @@ func (a *agent) openParts(ctx context.Context) (err error) {
 	if a.doors, err = a.openDoors(ctx); err != nil {
 		return err
 	}
+	a.beginStart()
 	return nil
 }
 
@@ -107,6 +110,7 @@ func (a *agent) runParts(ctx context.Context) error {
 
 	pump.run("the pump", a.pump.Run)
 	a.tellStart()
+	a.tellSafe()
 	api.run("the API", func(ctx context.Context) error { return a.api.Serve(ctx, a.doors.all...) })
 	notify := newNotifier(a.pump, a.log)
 	api.run("the watchdog", notify.watch)
@@ -116,6 +120,7 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the wear's watch", a.watchWear)
 	intake.run("the thinner", a.thinner().Run)
 	intake.run("the devices", a.source.Run)
+	intake.run("the calm", a.waitForCalm)
 	a.uplinks.start(uplinks)
 	a.log.Info("ready", "agent", a.id, "store", a.opt.Config.DataDir, "epoch", fmt.Sprintf("%08x", a.store.Epoch()), "took", time.Since(a.started).Round(time.Millisecond))
 	notify.ready()
@@ -133,6 +138,9 @@ func (a *agent) runParts(ctx context.Context) error {
 	notify.stopping()
 	a.drain(intake, pump, uplinks, api)
 	a.log.Info("drained", "events", a.pump.Stats().Events)
+	if err == nil {
+		a.endStart()
+	}
 	return err
 }
 

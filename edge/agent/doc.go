@@ -16,10 +16,21 @@
 // answers and says so, and goes on by itself when the disk takes writes again.
 // A mistake in the config, or a store of a newer version, ends it (ConfigError).
 //
+// # A safe start
+//
+// An agent that crashed or lost its power three times within five minutes may itself
+// be why: a command that comes again, a pump that pulls the supply down. It then starts
+// with its outputs as their stop says (off, on, or as they are: hold and last; off
+// where max_on or a pulse would end it), takes no command, reads, stores, serves and
+// forwards as ever, and says so in its status and in an event. A stop in good order
+// ends it with the next start, and so do ten minutes without a crash: then outputs do
+// what their boot says, but for those that outlive the process, and commands are
+// taken. It is for agents with devices that take commands, on a real board.
+//
 // # What it tells
 //
 // Events of kind system: boot, epoch (a new one began), store (degraded, full,
-// read-only, and ok again), wear (a day comes to more than store.wear; once a day)
+// read-only, and ok again), safe_start (it began, it is over), wear (a day comes to more than store.wear; once a day)
 // and ledger (hourly and at the stop). systemd gets
 // READY, STOPPING, and WATCHDOG while the Pump gets on with its work.
 package agent

@@ -3,6 +3,7 @@ package agent
 import (
 	"log/slog"
 	"net"
+	"time"
 
 	"fieldpost/edge"
 	"fieldpost/edge/config"
@@ -34,6 +35,8 @@ type Options struct {
 
 	// Ready, where it is set, is called once the agent accepts and its devices run.
 	Ready func()
+
+	calm time.Duration // how long a run lasts until earlier crashes don't count; 0: calmSpan or crashSpan
 }
 
 // ConfigError is a mistake that only the user can mend: the agent does not start

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"fieldpost/edge/config"
 	"fieldpost/edge/dial"
@@ -19,6 +21,9 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
 	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	if a.starts != nil {
+		opt.Safe = a.starts.why()
+	}
 	if err := a.openLines(&opt); err != nil {
 		return nil, err
 	}
@@ -86,8 +91,17 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
 		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
 		TrustedProxies: cfg.API.TrustedProxies, TLS: shown,
-		Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
+		ClaimFile: a.claimFile(), Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
 	})
+}
+
+// claimFile is where the claim code is kept. A simulated board, which answers on
+// loopback alone, needs no claim.
+func (a *agent) claimFile() string {
+	if a.simulated() {
+		return ""
+	}
+	return filepath.Join(a.opt.Config.DataDir, "claim")
 }
 
 // serverTLS is what the API shows and asks of its clients; nil: plain HTTP.
@@ -121,6 +135,9 @@ func apiMailboxes(boxes map[string]*config.Mailbox) []localapi.Mailbox {
 func (a *agent) problems() (all []string) {
 	if a.doors != nil {
 		all = a.doors.problems()
+	}
+	if why := a.source.Safe(); a.starts != nil && why != "" {
+		all = append(all, strings.ToUpper(why[:1])+why[1:]+".")
 	}
 	if a.lines != nil {
 		if err := a.lines.Problem(a.source.Lines()); err != nil {

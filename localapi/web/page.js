@@ -32,10 +32,11 @@ async function call(path, options = {}) {
   if (key) headers.Authorization = "Bearer " + key;
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
   if (answer.ok) return answer;
-  let detail = answer.statusText;
-  try { detail = (await answer.json()).detail || detail; } catch { /* no problem+json */ }
-  const err = new Error(detail);
+  let problem = {};
+  try { problem = await answer.json(); } catch { /* no problem+json */ }
+  const err = new Error(problem.detail || answer.statusText);
   err.status = answer.status;
+  err.type = problem.type;
   throw err;
 }
 
@@ -239,7 +240,9 @@ function refuse(err) {
   sessionStorage.removeItem(KEY);
   $("main").hidden = true;
   $("logout").hidden = true;
-  $("login").hidden = false;
+  const unclaimed = err !== null && err.type === "urn:fieldpost:unclaimed" && !err.tried;
+  $("claim").hidden = !unclaimed;
+  $("login").hidden = unclaimed;
   $("refused").textContent = err && err.status !== 401 ? err.message : err && err.tried ? "That key is not known." : "";
   $("state").textContent = "locked";
   $("state").className = "pill";
@@ -260,6 +263,7 @@ async function poll(signal) {
       showDevices(d.devices);
       $("main").hidden = false;
       $("login").hidden = true;
+      $("claim").hidden = true;
       $("logout").hidden = false;
       heard = Math.max(heard, Date.now());
     } catch (err) {
@@ -330,6 +334,33 @@ $("login").addEventListener("submit", (e) => {
   $("key").value = "";
   if (!key) return;
   sessionStorage.setItem(KEY, key);
+  start();
+});
+$("claim").addEventListener("submit", async (e) => {
+  e.preventDefault();
+  const button = e.submitter || $("claim").querySelector("button");
+  button.disabled = true;
+  $("not-claimed").textContent = "";
+  try {
+    key = (await post("v1/claim", { code: $("code").value })).key;
+    sessionStorage.setItem(KEY, key);
+    $("code").value = "";
+    $("new-key").textContent = key;
+    $("claim").hidden = true;
+    $("claimed").hidden = false;
+  } catch (err) {
+    $("not-claimed").textContent = err.message;
+  }
+  button.disabled = false;
+});
+$("have-key").addEventListener("click", () => {
+  $("claim").hidden = true;
+  $("login").hidden = false;
+  $("key").focus();
+});
+$("go-on").addEventListener("click", () => {
+  $("new-key").textContent = "";
+  $("claimed").hidden = true;
   start();
 });
 $("logout").addEventListener("click", () => refuse(null));
