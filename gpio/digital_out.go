@@ -112,7 +112,7 @@ func (d *output) Run(ctx context.Context, out *Outlet) error {
 func (d *output) begin(out *Outlet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	had := out.Stored(&d.row)
+	had := d.started || out.Stored(&d.row) // this process's own row is the newer one
 	if max := d.cfg.MaxOn.D(); d.row.Why != "pulse" || max > 0 && d.row.For > max {
 		d.limit(0) // the config may have another max_on than the run before
 	}
