@@ -269,6 +269,26 @@ func TestModbusComesBack(t *testing.T) {
 	})
 }
 
+// TestModbusOneBadFrame: an answer that is damaged came, so no other is waited for.
+func TestModbusOneBadFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, m := gpiotest.NewBench(t), units()
+		b.Peers.Set("/dev/ttyUSB9", m.RTU)
+		m.Fail("", "", gpiotest.FaultCRC, "", "", gpiotest.FaultShort)
+		const line = ": {modbus: /dev/ttyUSB9, every: 1s, timeout: 5s, register: input "
+		s := b.Source(t, spec(t, "modbus", "a"+line+"0}"), spec(t, "modbus", "b"+line+"65535}"), spec(t, "modbus", "c"+line+"0, unit_id: 2}"))
+		stop := gpiotest.Start(t, s)
+		gpiotest.Pass(29*time.Second + 900*time.Millisecond)
+		for _, name := range []string{"a", "b", "c"} {
+			d, _ := s.Device(name)
+			if n := strings.Count(b.Pump.Lines(name), "\n"); n < 30 || d.Status != "ok" || d.Restarts != 0 {
+				t.Errorf("%d readings: %+v", n, d)
+			}
+		}
+		stop()
+	})
+}
+
 // TestModbusEcho: a line that gives back what is sent does no harm.
 func TestModbusEcho(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -321,11 +341,11 @@ func TestModbusOptions(t *testing.T) {
 
 // TestModbusOnPTY: RTU over the kernel's own terminal.
 func TestModbusOnPTY(t *testing.T) {
-	device, path := gpiotest.NewPTY(t)
+	device, path := terminal(t)
 	m := units()
 	go m.RTU(ptyConn{device, nil})
 	b := gpiotest.NewBench(t)
-	m.Fail(gpiotest.FaultNoise, gpiotest.FaultCRC, gpiotest.FaultShort)
+	m.Fail(gpiotest.FaultNoise, gpiotest.FaultCRC, "", gpiotest.FaultShort)
 	s := kernelSource(t, b, spec(t, "modbus", "m: {modbus: "+path+", register: input 0, baud: 115200, every: 50ms}"))
 	stop := gpiotest.Start(t, s)
 	eventually(t, "five readings", func() bool { return strings.Count(b.Pump.Lines("m"), "\n") >= 5 })
@@ -370,7 +390,7 @@ func TestModbusOnTCP(t *testing.T) {
 		}
 	}()
 	b := gpiotest.NewBench(t)
-	m.Fail("", gpiotest.FaultReset, gpiotest.FaultOther)
+	m.Fail("", gpiotest.FaultReset, "", gpiotest.FaultOther)
 	s := kernelSource(t, b, spec(t, "modbus", "m: {modbus: 'tcp://"+l.Addr().String()+"', register: input 0, every: 20ms}"))
 	stop := gpiotest.Start(t, s)
 	eventually(t, "five readings", func() bool { return strings.Count(b.Pump.Lines("m"), "\n") >= 5 })

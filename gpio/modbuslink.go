@@ -27,6 +27,7 @@ const (
 
 // rtuGap in the middle of an answer means that the rest does not come: USB ports and
 // serial servers hand on what they have later than the 1.5 characters of the document.
+// Where the line is so slow that 4 characters take longer, those are waited for.
 // A line that is not quiet for rtuHush can't be used.
 const (
 	rtuGap  = 100 * time.Millisecond
@@ -164,13 +165,18 @@ func (l *modbusLink) ask(ctx context.Context, device string, r modbusRequest, ti
 
 // once is one try.
 func (l *modbusLink) once(ctx context.Context, device string, r modbusRequest, timeout time.Duration, again bool) ([]byte, error) {
-	if err := l.take(ctx, device); err != nil {
-		return nil, err
+	for {
+		if err := l.take(ctx, device); err != nil {
+			return nil, err
+		}
+		left := time.Until(l.owed.until)
+		if l.owed.request.unit != r.unit || l.owed.request == r || left <= 0 {
+			break
+		}
+		l.give() // the other units need not wait for it
+		pause(ctx, left)
 	}
 	defer l.give()
-	if l.serial && l.owed.request.unit == r.unit && l.owed.request != r {
-		pause(ctx, time.Until(l.owed.until))
-	}
 	if l.conn == nil {
 		conn, err := l.open(ctx)
 		if err != nil {
@@ -225,7 +231,7 @@ func (l *modbusLink) askRTU(ctx context.Context, r modbusRequest, timeout time.D
 	if err := l.send(ctx, frame, end); err != nil {
 		return nil, false, err
 	}
-	if again {
+	if again && l.owed.request == r && time.Now().Before(l.owed.until) {
 		// The answer to the try before may come now, and that to this one later.
 		l.owed = lateAnswer{r, end.Add(timeout)}
 	}
@@ -240,14 +246,17 @@ func (l *modbusLink) askRTU(ctx context.Context, r modbusRequest, timeout time.D
 			data, err = r.answer(pdu)
 			return data, true, err
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			l.owed = lateAnswer{r, end.Add(timeout)}
+			if !begun { // else this was the answer
+				l.owed = lateAnswer{r, end.Add(timeout)}
+			}
 			return nil, true, r.rtuBlame(in)
 		case err != nil:
 			return nil, false, err
 		case len(in) > maxRTUSeen:
+			l.owed = lateAnswer{r, end.Add(timeout)}
 			return nil, true, r.rtuBlame(in)
 		case begun:
-			until = earlier(end, time.Now().Add(rtuGap))
+			until = earlier(end, time.Now().Add(max(rtuGap, l.mode.airtime(4))))
 		}
 	}
 }
@@ -271,13 +280,26 @@ func (l *modbusLink) hush(ctx context.Context) error {
 		_, err := l.read(ctx, buf, time.Now().Add(quiet))
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
-			return nil
+			return l.dropInput()
 		case err != nil:
 			return err
 		case time.Now().After(last):
 			return fmt.Errorf("%w: the line is never quiet; another master may be on it, or the speed is another", errModbusGarbage)
 		}
 	}
+}
+
+// dropInput drops what a port has and read did not see: a wait that began after its
+// deadline, as on a busy machine, looks for nothing.
+func (l *modbusLink) dropInput() error {
+	port, ok := l.conn.(interface{ Drop() error })
+	if !ok {
+		return nil
+	}
+	if err := port.Drop(); err != nil {
+		return l.broken("drop what came", err)
+	}
+	return nil
 }
 
 // askTCP asks on a connection. keep is false where that can't be used any more.

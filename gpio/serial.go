@@ -101,18 +101,19 @@ func valueGroup(match string) (*regexp.Regexp, int, error) {
 		return nil, 0, fmt.Errorf("match %q: %w", match, err)
 	}
 	taken := []string{"state", "unit", "quality", "count", "reading"}
-	for _, name := range re.SubexpNames() {
-		if slices.Contains(taken, name) {
+	names := re.SubexpNames()
+	for i, name := range names {
+		switch {
+		case slices.Contains(taken, name):
 			return nil, 0, fmt.Errorf("match has a group %s: an event has that already", name)
-		}
-		if name != "" && name != "value" {
-			taken = append(taken, name)
+		case name != "" && slices.Contains(names[:i], name):
+			return nil, 0, fmt.Errorf("match has two groups %s: each has its own name", name)
 		}
 	}
 	if i := re.SubexpIndex("value"); i > 0 {
 		return re, i, nil
 	}
-	for i, name := range re.SubexpNames() {
+	for i, name := range names {
 		if i > 0 && name == "" {
 			return re, i, nil
 		}
@@ -131,10 +132,10 @@ func (d *serial) Run(ctx context.Context, out *Outlet) error {
 	defer stop()
 	d.taken.hold(port, out)
 	defer d.taken.hold(nil, nil)
-	out.Ready()
 	l := &lineListener{serial: d, out: out, opened: time.Now(), lastLine: time.Now()}
 	l.sampler = sampler{Sampling: Sampling{Accept: d.cfg.Accept, Report: d.cfg.Report}, unit: d.cfg.Unit}
 	defer l.tellLosses()
+	out.Ready()
 	return l.listen(ctx, port)
 }
 

@@ -196,7 +196,7 @@ func TestSerialSend(t *testing.T) {
 		if line := <-got; line != "TARE\r\n" {
 			t.Errorf("%q", line)
 		}
-		for _, bad := range []string{`1`, `null`, `"a\nb"`, `"` + strings.Repeat("x", 1025) + `"`} {
+		for _, bad := range []string{`1`, `null`, `"a\nb"`, "\"\xff\"", `"` + strings.Repeat("x", 1025) + `"`} {
 			if err := send(bad); !errors.Is(err, edge.ErrBadValue) {
 				t.Errorf("%.20s: %v", bad, err)
 			}
@@ -221,14 +221,15 @@ func TestSerialSend(t *testing.T) {
 func TestSerialOptions(t *testing.T) {
 	b := gpiotest.NewBench(t)
 	for options, want := range map[string]string{
-		"serial: ttyUSB0":                           "it is the path of a port",
-		"serial: /dev/x, baud: 1":                   "baud is 1: it is 50 to 4000000",
-		"serial: /dev/x, data_bits: 9":              "data_bits is 9",
-		"serial: /dev/x, stop_bits: 0":              "stop_bits is 0",
-		"serial: /dev/x, match: '('":                "match",
-		"serial: /dev/x, match: '(?P<unit>.)'":      "an event has that already",
-		"serial: /dev/x, match: '(?P<a>.)(?P<a>.)'": "match",
-		"serial: /dev/x, accept: {min: 2, max: 1}":  "accept: min 2 is over max 1",
+		"serial: ttyUSB0":                                    "it is the path of a port",
+		"serial: /dev/x, baud: 1":                            "baud is 1: it is 50 to 4000000",
+		"serial: /dev/x, data_bits: 9":                       "data_bits is 9",
+		"serial: /dev/x, stop_bits: 0":                       "stop_bits is 0",
+		"serial: /dev/x, match: '('":                         "match",
+		"serial: /dev/x, match: '(?P<unit>.)'":               "an event has that already",
+		"serial: /dev/x, match: '(?P<a>.)(?P<a>.)'":          "match has two groups a",
+		"serial: /dev/x, match: '(?P<value>a)|(?P<value>b)'": "match has two groups value",
+		"serial: /dev/x, accept: {min: 2, max: 1}":           "accept: min 2 is over max 1",
 	} {
 		_, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "serial", "m: {"+options+"}")}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock})
 		if err == nil || !strings.Contains(err.Error(), want) {

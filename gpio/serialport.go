@@ -193,6 +193,19 @@ type kernelSerial struct{ *os.File }
 
 var _ SerialPort = (*kernelSerial)(nil)
 
+// Drop drops what came and was not read yet. It does not block.
+func (p *kernelSerial) Drop() error {
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var flush error
+	if err := raw.Control(func(fd uintptr) { flush = unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH) }); err != nil {
+		return err
+	}
+	return flush
+}
+
 // Close drops what was not sent, since the kernel would wait up to 30 s for that,
 // and lets others in again.
 func (p *kernelSerial) Close() error {

@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -79,28 +80,38 @@ func (s *serialSender) Verbs() []string { return []string{"send"} }
 func (s *serialSender) Remote() bool { return s.cfg.Remote }
 
 // Do writes a line. It blocks for sendWithin at most; where the kernel has not taken
-// all by then it fails, and the device may have got a part of the line.
+// all by then it fails, and the device may have got a part of the line. The error wraps
+// edge.ErrBadValue where the text can't be sent, edge.ErrAbsent where there is no port,
+// and else edge.ErrRefused.
 func (s *serialSender) Do(a Action) (Result, error) {
 	text, err := sendText(a)
 	if err != nil {
 		return Result{}, err
 	}
-	t := &s.taken
+	t, until := &s.taken, time.Now().Add(sendWithin) // the wait for others is a part of it
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.port == nil {
 		return Result{}, fmt.Errorf("%w: %s is not open now", edge.ErrAbsent, s.cfg.Port)
 	}
 	line := text + s.cfg.Send.bytes()
-	if err := t.port.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
-		return Result{}, serialError("write to "+s.cfg.Port, s.cfg.Port, err)
+	if err := t.port.SetWriteDeadline(until); err != nil {
+		return Result{}, s.refusal("write to "+s.cfg.Port, err)
 	}
 	if n, err := t.port.Write([]byte(line)); err != nil {
-		return Result{}, serialError(fmt.Sprintf("write to %s, of which %d of %d bytes were taken", s.cfg.Port, n, len(line)), s.cfg.Port, err)
+		return Result{}, s.refusal(fmt.Sprintf("write to %s, of which %d of %d bytes were taken", s.cfg.Port, n, len(line)), err)
 	}
 	res := Result{Value: quote(text)}
 	res.Told = t.out.Queue(a.Tell(res))
 	return res, nil
+}
+
+// refusal is an error of the port as those who sent know it.
+func (s *serialSender) refusal(what string, err error) error {
+	if err = serialError(what, s.cfg.Port, err); errors.Is(err, edge.ErrAbsent) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", edge.ErrRefused, err)
 }
 
 // sendText is the line of a command.
@@ -109,11 +120,13 @@ func sendText(a Action) (string, error) {
 	switch {
 	case len(a.If) > 0 && string(a.If) != "null":
 		return "", fmt.Errorf("%w: send takes no condition", edge.ErrBadValue)
+	case !utf8.Valid(a.Value): // json would replace what is not
+		return "", fmt.Errorf("%w: the text is not UTF-8", edge.ErrBadValue)
 	case json.Unmarshal(a.Value, &text) != nil || string(a.Value) == "null":
 		return "", fmt.Errorf("%w: send takes a text, not %s", edge.ErrBadValue, clip(a.Value))
 	case len(text) > maxSend:
 		return "", fmt.Errorf("%w: the text has %d bytes, and %d are possible", edge.ErrBadValue, len(text), maxSend)
-	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return "", fmt.Errorf("%w: the text is one line without control characters", edge.ErrBadValue)
 	}
 	return text, nil
