@@ -30,6 +30,9 @@ const (
 // ErrBusHeld: a transaction on the bus has not ended.
 var ErrBusHeld = errors.New("the bus is held")
 
+// errNoTurn: this transaction never began, so the part is as it was.
+var errNoTurn = errors.New("it had no turn")
+
 // Buses open a bus by its name, as periph's registries do; "" is the first one. A nil
 // one is that of periph's registry.
 type Buses struct {
@@ -152,26 +155,31 @@ type busPart struct {
 
 // do runs a transaction on a goroutine of its own. After within it is left to its
 // fate, as it is once ctx is done: it keeps the bus until the kernel gives up, and
-// everybody else is told who holds it. What tx fills must not be the caller's own memory.
+// everybody else is told who holds it. The error wraps errNoTurn where tx was never
+// called. A panic of tx is its error: no runner could catch it on that goroutine. What tx
+// fills must not be the caller's own memory.
 func (g *busGuard) do(ctx context.Context, device string, tx func() error) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoTurn, err)
 	}
 	wait := time.NewTimer(g.wait)
 	defer wait.Stop()
 	select {
 	case g.turn <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w: %w", errNoTurn, g.held(), ctx.Err())
 	case <-wait.C:
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.heldLocked()
+		return fmt.Errorf("%w: %w", errNoTurn, g.held())
 	}
 	g.begin(device)
 	done := make(chan error, 1)
 	go func() {
 		defer g.end()
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
 		done <- tx()
 	}()
 	within := time.NewTimer(g.within)
@@ -223,6 +231,13 @@ func (g *busGuard) hold(ctx context.Context, device string, addr uint16) (releas
 	defer g.mu.Unlock()
 	part.by = device
 	return sync.OnceFunc(func() { <-part.turn }), nil
+}
+
+// held says who has the bus.
+func (g *busGuard) held() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.heldLocked()
 }
 
 // heldLocked says who has the bus. The caller holds g.mu.

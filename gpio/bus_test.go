@@ -3,6 +3,7 @@ package gpio_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -96,4 +97,35 @@ func TestStuckPartHoldsNobody(t *testing.T) {
 			t.Errorf("%v, %d files are open", err, opened.Load())
 		}
 	})
+}
+
+// panickyBus is a bus that panics where no part is meant.
+type panickyBus struct{ slowBus }
+
+func (b panickyBus) Tx(addr uint16, w, r []byte) error {
+	if addr == 0 {
+		panic("no such address")
+	}
+	return b.slowBus.Tx(addr, w, r)
+}
+
+// A panic in a transaction is that transaction's error, and the bus goes on.
+func TestBusOutlivesAPanic(t *testing.T) {
+	var bus i2c.BusCloser
+	drivers := []gpio.Driver{{Name: "probe", Config: func() any { return nil }, New: func(env gpio.Env, _ any) (_ gpio.Device, err error) {
+		bus, err = env.I2C("")
+		return nil, err
+	}}}
+	b := gpiotest.NewBench(t)
+	_, err := gpio.NewSource(gpio.SourceOptions{Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Drivers: drivers, Specs: []gpio.Spec{{Name: "probe", Driver: "probe"}},
+		Buses: gpio.Buses{I2C: func(string) (i2c.BusCloser, error) { return panickyBus{slowBus{opened: new(atomic.Int32)}}, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Tx(0, nil, nil); err == nil || !strings.Contains(err.Error(), "panic: no such address") {
+		t.Error(err)
+	}
+	if err := bus.Tx(0x76, nil, nil); err != nil {
+		t.Error(err)
+	}
 }

@@ -221,10 +221,15 @@ func (d *output) rouse() {
 }
 
 // watch waits for deadlines until ctx is done. Now and then it asks the line, so
-// that a chip that went away is noticed before the next command.
+// that a chip that went away is noticed before the next command. A line that can tell
+// its end wakes it.
 func (d *output) watch(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
+	var gone <-chan struct{}
+	if g, ok := d.line.(interface{ gone() <-chan struct{} }); ok {
+		gone = g.gone()
+	}
 	for {
 		left, err := d.look()
 		if err != nil {
@@ -236,6 +241,7 @@ func (d *output) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.wake:
+		case <-gone: // look fails by Level
 		case <-t.C:
 		}
 	}

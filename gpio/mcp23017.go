@@ -87,7 +87,7 @@ func (d *mcp23017) Run(ctx context.Context, out *Outlet) (err error) {
 	}
 	defer release()
 	x := &expander{i2cPart: i2cPart{bus, d.cfg.Address}, name: d.env.Name, log: d.env.Log,
-		mono: func() int64 { return d.env.Clock.Stamp().Mono }, freed: make(chan struct{}, 1), broken: make(chan struct{})}
+		mono: func() int64 { return d.env.Clock.Stamp().Mono }, turn: make(chan struct{}, 1), freed: make(chan struct{}, 1), broken: make(chan struct{})}
 	defer func() { x.fail(err) }()
 	if err := again(ctx, func() error { return x.begin(ctx) }); err != nil {
 		if ctx.Err() != nil {
@@ -170,7 +170,7 @@ type expander struct {
 	freed  chan struct{} // a token: a line was closed
 	broken chan struct{} // closed with err
 
-	turn   sync.Mutex // guards the registers; held over transactions
+	turn   chan struct{} // has a token while somebody has the registers, which it guards; held over transactions
 	dir    uint16
 	pull   uint16
 	latch  uint16
@@ -181,11 +181,27 @@ type expander struct {
 	err   error // why it is over
 }
 
+// lock waits for the registers until ctx is done. The error wraps errNoTurn and
+// ErrBusHeld: who has them waits for the bus or for the part.
+func (x *expander) lock(ctx context.Context) error {
+	select {
+	case x.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w: device %s waits for it: %w", errNoTurn, ErrBusHeld, x.name, ctx.Err())
+	}
+}
+
+// unlock gives the registers to the next one.
+func (x *expander) unlock() { <-x.turn }
+
 // begin brings the part into the state that all else takes for granted, and leaves the
 // lines as they are: they may hold something on since before a restart.
 func (x *expander) begin(ctx context.Context) error {
-	x.turn.Lock()
-	defer x.turn.Unlock()
+	if err := x.lock(ctx); err != nil {
+		return err
+	}
+	defer x.unlock()
 	// With BANK = 1 IOCON is at 0x05; with BANK = 0 that is GPINTENB, which is to be 0 too.
 	for _, reg := range []byte{0x05, expIOCON} {
 		if err := x.write(ctx, reg, 0); err != nil {
@@ -258,8 +274,10 @@ func (x *expander) watch(ctx context.Context, every time.Duration) error {
 // poll reads the levels, and with them registers that tell a good answer from one that
 // broke off, and from that of a part that was reset.
 func (x *expander) poll(ctx context.Context, all bool) error {
-	x.turn.Lock()
-	defer x.turn.Unlock()
+	if err := x.lock(ctx); err != nil {
+		return err
+	}
+	defer x.unlock()
 	var b [22]byte
 	from := expPull
 	if all {

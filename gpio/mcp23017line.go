@@ -2,12 +2,14 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// take requests a line. An output gets its level before it becomes one.
+// take requests a line. An output gets its level before it becomes one. It takes at most
+// expanderWithin.
 func (x *expander) take(bit int, cfg LineConfig) (Line, error) {
 	l := &expanderLine{x: x, bit: bit, mask: 1 << bit, name: fmt.Sprintf("%s.%c%d", x.name, 'A'+bit/8, bit%8), cfg: cfg, news: make(chan struct{}, 1)}
 	if cfg.Bias == BiasDown {
@@ -16,19 +18,23 @@ func (x *expander) take(bit int, cfg LineConfig) (Line, error) {
 	if !cfg.Output && bit%8 == 7 {
 		x.log.Warn("Microchip means this line to be an output: as an input it may disturb the bus (DS20001952D)", "line", l.name)
 	}
-	x.turn.Lock() // first: no poll may look at a line that is not set up
-	defer x.turn.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), expanderWithin)
+	defer cancel()
+	if err := x.lock(ctx); err != nil { // first: no poll may look at a line that is not set up
+		return nil, fmt.Errorf("request line %s: %w", l.name, err)
+	}
+	defer x.unlock()
 	if err := x.enter(l); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), expanderWithin)
-	defer cancel()
 	set := l.input
 	if cfg.Output {
 		set = l.output
 	}
 	if err := set(ctx); err != nil {
-		x.fail(err)
+		if !errors.Is(err, errNoTurn) {
+			x.fail(err)
+		}
 		x.leave(l)
 		return nil, fmt.Errorf("request line %s: %w", l.name, err)
 	}
@@ -62,8 +68,8 @@ func (x *expander) leave(l *expanderLine) {
 	}
 }
 
-// put writes one bit of a register pair, whose present value is at was. The caller holds
-// x.turn.
+// put writes one bit of a register pair, whose present value is at was. The error wraps
+// errNoTurn where no try reached the bus. The caller holds x.turn.
 func (x *expander) put(ctx context.Context, reg int, was *uint16, mask uint16, on bool) error {
 	v := *was &^ mask
 	if on {
@@ -73,7 +79,18 @@ func (x *expander) put(ctx context.Context, reg int, was *uint16, mask uint16, o
 	if mask > 0xff {
 		port = 1
 	}
-	if err := again(ctx, func() error { return x.write(ctx, byte(reg+port), byte(v>>(8*port))) }); err != nil {
+	var begun error // what became of a try that may have written
+	err := again(ctx, func() error {
+		err := x.write(ctx, byte(reg+port), byte(v>>(8*port)))
+		if !errors.Is(err, errNoTurn) {
+			begun = err
+		}
+		return err
+	})
+	switch {
+	case err != nil && begun != nil:
+		return begun
+	case err != nil:
 		return err
 	}
 	*was = v
@@ -169,6 +186,10 @@ func (l *expanderLine) ID() string { return "" }
 // Kernel is false.
 func (l *expanderLine) Kernel() bool { return false }
 
+// gone is closed once the part is broken, and the line with it: an output's owner waits
+// for no edges, which would tell it.
+func (l *expanderLine) gone() <-chan struct{} { return l.x.broken }
+
 // NextEdge waits for an edge that the poll saw, or for the end of the part.
 func (l *expanderLine) NextEdge(ctx context.Context) (Edge, error) {
 	for {
@@ -216,25 +237,30 @@ func (l *expanderLine) Level() (bool, error) {
 	return l.level, l.overLocked("read")
 }
 
-// Set sets an output. It takes at most expanderWithin, and then the part is broken.
+// Set sets an output. It takes at most expanderWithin. Where the bus was another's all
+// that time, the error wraps ErrBusHeld and nothing was written; else the part is broken.
 func (l *expanderLine) Set(level bool) (int64, error) {
 	if !l.cfg.Output {
 		return 0, fmt.Errorf("set %s: it is an input: %w", l.name, unix.EPERM)
 	}
 	x := l.x
-	x.turn.Lock()
-	defer x.turn.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), expanderWithin)
+	defer cancel()
+	if err := x.lock(ctx); err != nil {
+		return 0, fmt.Errorf("set %s: %w", l.name, err)
+	}
+	defer x.unlock()
 	x.mu.Lock()
 	err := l.overLocked("set")
 	x.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), expanderWithin)
-	defer cancel()
 	if err := x.put(ctx, expLatch, &x.latch, l.mask, level != l.cfg.ActiveLow); err != nil {
 		err = fmt.Errorf("set %s: %w", l.name, err)
-		x.fail(err) // whether it was written is not known
+		if !errors.Is(err, errNoTurn) {
+			x.fail(err) // whether it was written is not known
+		}
 		return 0, err
 	}
 	mono := x.mono()

@@ -169,13 +169,18 @@ func (t *turner) follow(ctx context.Context) (err error) {
 }
 
 // listen reads both lines until ctx is done, then closes what it gave. Each edge
-// that it took is given.
+// that it took is given. A panic of a line is its error: no runner could catch it there.
 func (t *turner) listen(ctx context.Context) <-chan turned {
 	heard := make(chan turned)
 	left := make(chan struct{}, len(t.lines))
 	for i, l := range t.lines {
 		go func() {
 			defer func() { left <- struct{}{} }()
+			defer func() {
+				if p := recover(); p != nil {
+					heard <- turned{line: i, err: fmt.Errorf("panic: %v", p)}
+				}
+			}()
 			for n := 0; ctx.Err() == nil || n < MaxBuffer; n++ {
 				e, err := l.NextEdge(ctx)
 				if err != nil {

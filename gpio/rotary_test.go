@@ -1,8 +1,10 @@
 package gpio_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,6 +241,57 @@ func TestRotaryOrdersByStamps(t *testing.T) {
 			})
 		})
 	}
+}
+
+// panickyPin is a pin whose lines panic at an edge while bad is set.
+type panickyPin struct {
+	periph.PinIO
+	bad *atomic.Bool
+}
+
+func (p panickyPin) Request(cfg gpio.LineConfig) (gpio.Line, error) {
+	l, err := (&bench.LatePin{PinIO: p.PinIO}).Request(cfg)
+	return panickyLine{l, p.bad}, err
+}
+
+type panickyLine struct {
+	gpio.Line
+	bad *atomic.Bool
+}
+
+func (l panickyLine) NextEdge(ctx context.Context) (gpio.Edge, error) {
+	e, err := l.Line.NextEdge(ctx)
+	if l.bad.Load() {
+		panic("no such edge")
+	}
+	return e, err
+}
+
+// TestRotaryOutlivesAPanic: one in a line is the device's failure, not the agent's.
+func TestRotaryOutlivesAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, bad := bench.NewBench(t), new(atomic.Bool)
+		k := bench.NewKnob(t, b.Board, "GPIO5", "GPIO6")
+		lookup := func(name string) periph.PinIO { return panickyPin{b.Board.Lookup(name), bad} }
+		s, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "rotary", knob)}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: lookup})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := bench.Start(t, s)
+		bench.Pass(time.Second)
+		bad.Store(true)
+		k.Turn(t, 1)
+		synctest.Wait()
+		if d, _ := s.Device("knob"); d.Status != "failed" || !strings.Contains(d.Error, "panic: no such edge") {
+			t.Errorf("%+v", d)
+		}
+		bad.Store(false)
+		bench.Pass(10 * time.Second)
+		if d, _ := s.Device("knob"); d.Status != "ok" {
+			t.Errorf("%+v", d)
+		}
+		stop()
+	})
 }
 
 func TestLineDriversRefuse(t *testing.T) {
