@@ -139,7 +139,7 @@ func (d *dht22) once(ctx context.Context, files *KernelFiles, dir string) (t, h 
 func median(v []float64) float64 {
 	slices.Sort(v)
 	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
+	return tidy((v[(n-1)/2] + v[n/2]) / 2)
 }
 
 // find gives the folder of the sensor. The device tree has its line: the gpios of its

@@ -47,6 +47,12 @@ type Commander interface {
 // holder is a device that holds lines.
 type holder interface{ Pins() []edge.Pin }
 
+// leaver is a device whose hardware goes on without the process.
+type leaver interface {
+	// leave leaves the hardware safe where Run has failed and is not run again.
+	leave() error
+}
+
 // player is a Commander that passes its commands on to a client of the LAN, which
 // does them and says so.
 type player interface {

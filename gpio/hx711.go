@@ -116,6 +116,9 @@ func (d *hx711) Run(ctx context.Context, out *Outlet) (err error) {
 	d.begin(out)
 	defer d.end()
 	if err := c.reset(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	s := sampler{Sampling: d.cfg.Sampling, unit: d.cfg.Unit, read: func(ctx context.Context) (reading, error) { return d.read(ctx, &c) }}

@@ -74,6 +74,21 @@ func TestHX711ThrowsAwayWhatWasHeldUp(t *testing.T) {
 	})
 }
 
+// TestHX711TellsNoOtherGain: where the reading that sets the gain is held up, the chip
+// is reset, and the next one has the gain of 128.
+func TestHX711TellsNoOtherGain(t *testing.T) {
+	weighing(t, "hive: {hx711: GPIO20, clock: GPIO21, gain: 64, tries: 1}", func(b *bench.Bench) {
+		b.Scale.Counts(128)
+		b.Scale.Stall(1)
+	}, func(t *testing.T, b *bench.Bench, _ *gpio.Source) {
+		expect(t, b, "hive", `sample {"value":64,"unit":"kg","count":64}`)
+	})
+}
+
+func TestHX711StopsWhileItBegins(t *testing.T) {
+	stopsWell(t, "hx711", hive, func(*bench.Bench) {})
+}
+
 func TestHX711Fails(t *testing.T) {
 	for _, c := range []struct {
 		name         string

@@ -45,11 +45,13 @@ type converter struct {
 	sck    Line
 	pulses int
 	pin    edge.Pin // of data, for errors
+	wrong  error    // why the last reset may have left another gain; nil: it did not
 }
 
 // reset puts the chip into a state that is known. It then has the gain of 128, so
 // that for another one a reading has to go ahead.
 func (c *converter) reset(ctx context.Context) error {
+	c.wrong = nil
 	if _, err := c.sck.Set(true); err != nil {
 		return err
 	}
@@ -65,7 +67,8 @@ func (c *converter) reset(ctx context.Context) error {
 	}
 	_, err := c.shift()
 	if errors.Is(err, errHeldUp) || errors.Is(err, errNotOwn) {
-		return nil // the next reading finds out, and resets again
+		c.wrong = err // the next reading resets again
+		return nil
 	}
 	return err
 }
@@ -75,9 +78,13 @@ func (c *converter) reset(ctx context.Context) error {
 func (c *converter) sample(ctx context.Context) (int32, error) {
 	var err error
 	for try := range converterTries {
-		if try > 0 {
+		if try > 0 || c.wrong != nil {
 			if rerr := c.reset(ctx); rerr != nil {
 				return 0, rerr
+			}
+			if c.wrong != nil {
+				err = c.wrong
+				continue
 			}
 		}
 		if err = c.ready(ctx); err != nil && try > 0 {

@@ -116,7 +116,7 @@ func iioValue(ctx context.Context, files *KernelFiles, dir, channel string) (flo
 	kind := iioKindOf(channel)
 	v, err := files.number(ctx, filepath.Join(dir, "in_"+channel+"_input"))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return v / kind.per, err
+		return tidy(v / kind.per), err
 	}
 	v, err = files.number(ctx, filepath.Join(dir, "in_"+channel+"_raw"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -130,7 +130,7 @@ func iioValue(ctx context.Context, files *KernelFiles, dir, channel string) (flo
 		return 0, err
 	}
 	scale, err := iioAttribute(ctx, files, dir, channel, "scale", 1)
-	return (v + offset) * scale / kind.per, err
+	return tidy((v + offset) * scale / kind.per), err
 }
 
 // iioAttribute reads the offset or the scale of a channel. One that all channels of a

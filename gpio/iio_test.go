@@ -32,6 +32,7 @@ func TestIIO(t *testing.T) {
 	}{
 		{"processed", "x: {iio: bmp280, channel: temp}", nil, "21.37 °C"},
 		{"pressure", "x: {iio: bmp280, channel: pressure}", nil, "1013.25 hPa"},
+		{"no noise of the float", "x: {iio: bmp280, channel: pressure}", func(b *bench.Bench) { b.Write(t, bmp+"/in_pressure_input", "101.3\n") }, "1013 hPa"},
 		{"humidity", "x: {iio: dht11@4, channel: humidityrelative}", nil, "61.2 %"},
 		{"raw, its own scale", "x: {iio: ads1015, channel: voltage0}", adc(map[string]string{"in_voltage0_raw": "1648\n", "in_voltage0_scale": "2.000000000\n"}), "3.296 V"},
 		{"raw, a shared scale", "x: {iio: ads1015, channel: voltage2}", adc(map[string]string{"in_voltage2_raw": "100\n", "in_voltage_scale": "0.5\n"}), "0.05 V"},

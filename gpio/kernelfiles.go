@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -46,16 +45,6 @@ func (f Files) orKernel() Files {
 		f.Write = writeText
 	}
 	return f
-}
-
-// writeText writes a file of the kernel's in one write; it never makes one.
-func writeText(file, text string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
 }
 
 // KernelFiles are the kernel's files for one device, behind one bus: what is read and

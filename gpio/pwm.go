@@ -3,10 +3,8 @@ package gpio
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,8 +100,11 @@ type pwm struct {
 	cfg    PWM
 	period int64         // ns
 	wake   chan struct{} // a token: a command found it broken
+	loose  bool          // the channel may run as this process set it; Run's and leave's alone
 
-	mu      sync.Mutex // guards the rest; held over a write, never over Flush
+	// mu guards the rest, but while channel is nil, when commands touch nothing. It is
+	// held over a command's write and the last one, never over Flush.
+	mu      sync.Mutex
 	out     *Outlet
 	channel *pwmChannel // nil while it is not running
 	row     pwmRow
@@ -111,7 +112,10 @@ type pwm struct {
 	broken  error
 }
 
-var _ Commander = (*pwm)(nil)
+var (
+	_ Commander = (*pwm)(nil)
+	_ leaver    = (*pwm)(nil)
+)
 
 // pwmRow is a pwm's durable state.
 type pwmRow struct {
@@ -120,8 +124,9 @@ type pwmRow struct {
 }
 
 // pwmWithin bounds a command: a channel of the board is set in microseconds, one of a
-// chip on a bus may take longer.
-const pwmWithin = 800 * time.Millisecond
+// chip on a bus may take longer. Run stops within a second, though it waits for a
+// command first and then sets the channel itself.
+const pwmWithin = 400 * time.Millisecond
 
 // Pins is the line, where the config names one: the kernel's overlay holds it.
 func (d *pwm) Pins() []edge.Pin {
@@ -139,12 +144,16 @@ func (d *pwm) Remote() bool { return d.cfg.Remote }
 
 // Run holds the channel until ctx is done, and at the end leaves it as stop says.
 func (d *pwm) Run(ctx context.Context, out *Outlet) error {
+	d.out = out
 	ch, err := d.open(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		defer ch.files.Release()
+		err = d.begin(ctx, ch)
 	}
-	defer ch.files.Release()
-	if err := d.begin(ctx, out, ch); err != nil {
+	if err != nil && ctx.Err() != nil {
+		return d.leave()
+	}
+	if err != nil {
 		return err
 	}
 	out.Flush()
@@ -152,29 +161,63 @@ func (d *pwm) Run(ctx context.Context, out *Outlet) error {
 	err = d.watch(ctx, ch)
 	d.mu.Lock()
 	d.channel = nil
-	if err == nil {
-		err = d.rest(ch)
+	if err == nil || ctx.Err() != nil {
+		within, cancel := context.WithTimeout(context.Background(), pwmWithin)
+		defer cancel()
+		err = d.rest(within, ch)
 	}
 	d.mu.Unlock()
 	out.Flush()
 	return err
 }
 
-// begin gives the channel the duty cycle that it is to have, and tells it where it is
-// news.
-func (d *pwm) begin(ctx context.Context, out *Outlet, ch *pwmChannel) error {
+// leave sets the channel up once more, for what stop says: without a word it would go on
+// with what it had when Run failed. It takes pwmWithin at most.
+func (d *pwm) leave() error {
+	if !d.loose || d.cfg.Stop == RestHold || d.cfg.Stop == RestLast && !d.started {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
+	defer cancel()
+	ch, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer ch.files.Release()
+	if _, err := ch.setUp(ctx, d.period); err != nil {
+		return err
+	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	had := out.Stored(&d.row)
+	err = d.rest(ctx, ch)
+	d.mu.Unlock()
+	d.out.Flush()
+	return err
+}
+
+// begin gives the channel the duty cycle that it is to have, and tells it where it is
+// news. It may take long, and no command waits for it.
+func (d *pwm) begin(ctx context.Context, ch *pwmChannel) error {
+	safe := d.env.Safe()
+	d.mu.Lock()
+	had := d.started || d.out.Stored(&d.row) // this process's own row is the newer one
+	d.mu.Unlock()
 	now, err := ch.setUp(ctx, d.period)
 	if err != nil {
 		return err
 	}
-	want := d.initial(had, now)
+	d.mu.Lock()
+	want := d.made(d.initial(had, now))
+	d.mu.Unlock()
+	d.loose = true
 	if err := ch.set(ctx, want); err != nil {
 		return err
 	}
-	d.out, d.channel, d.started, d.broken = out, ch, true, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.env.Safe() != safe { // what it was set to was for the other start
+		return fmt.Errorf("begin with %s: a safe start ended meanwhile", d.cfg.Pin)
+	}
+	d.channel, d.started, d.broken = ch, true, nil
 	same, why := had && d.row.Value == want, ""
 	d.row.Value = want
 	if d.env.Safe() {
@@ -183,7 +226,7 @@ func (d *pwm) begin(ctx context.Context, out *Outlet, ch *pwmChannel) error {
 		d.row.Want = want
 	}
 	if same {
-		out.Show(number(want), d.state(), "%")
+		d.out.Show(number(want), d.state(), "%")
 		return nil
 	}
 	d.tell(nil, why)
@@ -235,13 +278,12 @@ func (d *pwm) watch(ctx context.Context, ch *pwmChannel) error {
 }
 
 // rest leaves the channel as stop says. The caller holds d.mu.
-func (d *pwm) rest(ch *pwmChannel) error {
-	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
-	defer cancel()
+func (d *pwm) rest(ctx context.Context, ch *pwmChannel) error {
 	value := d.rested(d.row.Value)
 	if err := ch.set(ctx, value); err != nil {
 		return err
 	}
+	d.loose = false
 	if value != d.row.Value {
 		d.row.Value = value
 		d.tell(nil, "stop")
@@ -266,6 +308,7 @@ func (d *pwm) Do(a Action) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	value = d.made(value)
 	ctx, cancel := context.WithTimeout(context.Background(), pwmWithin)
 	defer cancel()
 	if err := d.channel.set(ctx, value); err != nil {
@@ -288,6 +331,14 @@ func (d *pwm) Do(a Action) (Result, error) {
 		d.tell(res.Told, "")
 	}
 	return res, nil
+}
+
+// made is the duty cycle that comes of one: 0 where it rounds to no time at all.
+func (d *pwm) made(percent float64) float64 {
+	if dutyOf(d.period, percent) == 0 {
+		return 0
+	}
+	return percent
 }
 
 // is reports whether the device is at what a condition names: its number, or on, which
@@ -349,28 +400,4 @@ func (d *pwm) tell(cause *Told, why string) {
 		r.More = []Field{{"why", quote(why)}}
 	}
 	d.out.Queue(r)
-}
-
-// checkPWMPin refuses a line that no board has a PWM on.
-func checkPWMPin(pin edge.Pin) error {
-	n, ok := pin.Number()
-	if !ok {
-		dev, ch, _ := strings.Cut(string(pin), "/")
-		if c, err := strconv.Atoi(ch); dev == "" || err != nil || c < 0 {
-			return fmt.Errorf("pwm %q: it is GPIO12, GPIO13, GPIO18 or GPIO19, or a device and its channel like fe20c000.pwm/0", pin)
-		}
-		return nil
-	}
-	var lines []string
-	for _, b := range pwmBlocks {
-		for _, line := range b.lines {
-			if line == n {
-				return nil
-			}
-			if name := lineName(line); line >= 0 && !slices.Contains(lines, name) {
-				lines = append(lines, name)
-			}
-		}
-	}
-	return errors.New("pwm: " + string(pin) + " has no hardware PWM, " + strings.Join(lines, ", ") + " have")
 }

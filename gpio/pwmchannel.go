@@ -7,11 +7,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fieldpost/edge"
 )
 
 // pwmBlock is a PWM block of a board and the header lines that its overlays give it.
@@ -28,6 +31,30 @@ type pwmBlock struct {
 var pwmBlocks = []pwmBlock{
 	{"20c000.pwm", []int{12, 13, 18, 19}, []int{0, 1, 0, 1}},
 	{"1f00098000.pwm", []int{12, 13, 18, 19}, []int{0, 1, 2, 3}},
+}
+
+// checkPWMPin refuses a line that no board has a PWM on.
+func checkPWMPin(pin edge.Pin) error {
+	n, ok := pin.Number()
+	if !ok {
+		dev, ch, _ := strings.Cut(string(pin), "/")
+		if c, err := strconv.Atoi(ch); dev == "" || err != nil || c < 0 {
+			return fmt.Errorf("pwm %q: it is GPIO12, GPIO13, GPIO18 or GPIO19, or a device and its channel like fe20c000.pwm/0", pin)
+		}
+		return nil
+	}
+	var lines []string
+	for _, b := range pwmBlocks {
+		for _, line := range b.lines {
+			if line == n {
+				return nil
+			}
+			if name := lineName(line); line >= 0 && !slices.Contains(lines, name) {
+				lines = append(lines, name)
+			}
+		}
+	}
+	return errors.New("pwm: " + string(pin) + " has no hardware PWM, " + strings.Join(lines, ", ") + " have")
 }
 
 // How long the files of a channel may be closed to us: udev opens them to the group
@@ -150,11 +177,11 @@ func (c *pwmChannel) setUp(ctx context.Context, period int64) (float64, error) {
 
 // set gives the channel a duty cycle in %. At 0 it is switched off too.
 func (c *pwmChannel) set(ctx context.Context, percent float64) error {
-	duty := int64(math.Round(float64(c.period) * percent / 100))
+	duty := dutyOf(c.period, percent)
 	if err := c.write(ctx, "duty_cycle", duty); err != nil {
 		return err
 	}
-	on := percent > 0
+	on := duty > 0
 	if on == c.enabled {
 		return nil
 	}
@@ -167,6 +194,11 @@ func (c *pwmChannel) set(ctx context.Context, percent float64) error {
 	}
 	c.enabled = on
 	return nil
+}
+
+// dutyOf is the time in ns that a duty cycle in % is of a period.
+func dutyOf(period int64, percent float64) int64 {
+	return int64(math.Round(float64(period) * percent / 100))
 }
 
 // giveBack hides the channel again, where we made the kernel show it.

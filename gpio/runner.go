@@ -57,7 +57,7 @@ func (h *heldLines) release() {
 func (r *runner) run(ctx context.Context) {
 	for wait := firstWait; ; {
 		began := time.Now()
-		err := r.once(ctx)
+		err := r.once(func() error { return r.dev.Run(ctx, r.out) })
 		if ctx.Err() != nil {
 			if err != nil {
 				r.log.Error("device stopped badly", "err", err)
@@ -79,14 +79,26 @@ func (r *runner) run(ctx context.Context) {
 		}
 		pause(ctx, wait/2+rand.N(wait/2))
 		if ctx.Err() != nil {
+			r.leave()
 			return
 		}
 		wait = min(2*wait, lastWait)
 	}
 }
 
-// once runs the device; a panic is its failure, not the agent's.
-func (r *runner) once(ctx context.Context) (err error) {
+// leave leaves the hardware safe after a run that could not.
+func (r *runner) leave() {
+	l, ok := r.dev.(leaver)
+	if !ok {
+		return
+	}
+	if err := r.once(l.leave); err != nil {
+		r.log.Error("device is not left as stop says", "err", err)
+	}
+}
+
+// once has the device do something; a panic is its failure, not the agent's.
+func (r *runner) once(do func() error) (err error) {
 	defer r.held.release()
 	defer func() {
 		if p := recover(); p != nil {
@@ -94,7 +106,7 @@ func (r *runner) once(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return r.dev.Run(ctx, r.out)
+	return do()
 }
 
 // pins are the lines of the device.
