@@ -47,9 +47,10 @@ func Open(opt Options) (*Store, error) {
 		s.abandon()
 		return nil, err
 	}
+	active, other := s.halves[s.active], s.halves[1-s.active] // before a mover may turn them
 	s.wg.Add(2)
 	go s.mover()
-	go s.prewriter(s.halves[s.active], s.halves[1-s.active])
+	go s.prewriter(active, other)
 	return s, nil
 }
 
