@@ -30,16 +30,24 @@ func (c *claim) load() error {
 	if err != nil {
 		return err
 	}
+	if err := c.parse(b); err != nil {
+		return fmt.Errorf("read %s: %w", c.file, err)
+	}
+	if c.wrong == claimTries {
+		c.until = c.now().Add(claimPause) // what was left of it is not known
+	}
+	return nil
+}
+
+// parse takes the code and the tries out of a file.
+func (c *claim) parse(b []byte) error {
 	shown, tries, _ := strings.Cut(string(b), " ")
 	code, ok := claimCode(shown)
 	var wrong int
 	if _, err := fmt.Sscanf(tries, "%02d\n", &wrong); !ok || err != nil || wrong < 0 || wrong > claimTries {
-		return fmt.Errorf("read %s: it is damaged", c.file)
+		return errors.New("it is damaged")
 	}
 	c.code, c.wrong = code, wrong
-	if wrong == claimTries {
-		c.until = c.now().Add(claimPause) // what was left of it is not known
-	}
 	return nil
 }
 
