@@ -19,7 +19,7 @@ import (
 type demoBroker struct {
 	mqtt.HookBase
 	server *mqtt.Server
-	door   net.Listener
+	door   *demoHall
 	got    atomic.Uint64
 }
 
@@ -28,13 +28,13 @@ func newDemoBroker() (*demoBroker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the demo's broker: %w", err)
 	}
-	b := &demoBroker{door: door}
+	b := &demoBroker{door: newDemoHall(door)}
 	b.server = mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := b.server.AddHook(b, nil); err != nil {
 		_ = door.Close()
 		return nil, fmt.Errorf("start the demo's broker: %w", err)
 	}
-	if err := b.server.AddListener(listeners.NewNet("demo", door)); err != nil {
+	if err := b.server.AddListener(listeners.NewNet("demo", b.door)); err != nil {
 		_ = door.Close()
 		return nil, fmt.Errorf("start the demo's broker: %w", err)
 	}
@@ -47,7 +47,11 @@ func newDemoBroker() (*demoBroker, error) {
 
 func (b *demoBroker) addr() string   { return b.door.Addr().String() }
 func (b *demoBroker) events() uint64 { return b.got.Load() }
-func (b *demoBroker) close()         { _ = b.server.Close() }
+
+func (b *demoBroker) close() {
+	b.door.shut()
+	_ = b.server.Close()
+}
 
 // ID names the hook for the broker.
 func (b *demoBroker) ID() string { return "count" }
