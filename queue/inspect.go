@@ -228,7 +228,7 @@ func (p *node) key(i int) (key []byte, after int, err error) {
 	if p.flags == boltLeaf {
 		at, n = binary.LittleEndian.Uint32(e[4:]), binary.LittleEndian.Uint32(e[8:])
 	}
-	if at < boltElement || n > maxBoltKey {
+	if at < boltElement || uint64(at) > uint64(p.size) || n > maxBoltKey {
 		return nil, 0, fmt.Errorf("element %d: a key of %d bytes at %d", i, n, at)
 	}
 	from := boltHead + i*boltElement + int(at)
@@ -272,10 +272,11 @@ func (p *node) walk(from, to []byte, depth int) error {
 
 // leaf looks at an element of a leaf, whose value stands at a place in the node.
 func (p *node) leaf(element []byte, at, depth int) error {
-	flags, n := binary.LittleEndian.Uint32(element), int(binary.LittleEndian.Uint32(element[12:]))
-	if n > p.size-at || flags > 1 {
-		return fmt.Errorf("a value of %d bytes, flags %d", n, flags)
+	flags, length := binary.LittleEndian.Uint32(element), binary.LittleEndian.Uint32(element[12:])
+	if uint64(length) > uint64(p.size-at) || flags > 1 { // compared before it is an int, which may have 32 bits
+		return fmt.Errorf("a value of %d bytes, flags %d", length, flags)
 	}
+	n := int(length)
 	if flags == 0 {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -43,6 +44,23 @@ func TestInspectReadsNoRecords(t *testing.T) {
 		}
 		if c.read > st.Size()/5 {
 			t.Errorf("%d of %d bytes were read", c.read, st.Size())
+		}
+	}
+}
+
+// A length or a place over 2 GiB is damage on a board of 32 bits too.
+func TestInspectFindsAHugeValue(t *testing.T) {
+	far := &node{size: blockSize, head: make([]byte, blockSize), flags: boltLeaf, count: 1}
+	binary.LittleEndian.PutUint32(far.element(0)[4:], 1<<32-boltElement)
+	if _, _, err := far.key(0); err == nil {
+		t.Error("a key before its element")
+	}
+	element := make([]byte, boltElement)
+	p := &node{size: blockSize}
+	for _, n := range []uint32{blockSize, 1 << 31, 1<<32 - 1} {
+		binary.LittleEndian.PutUint32(element[12:], n)
+		if p.leaf(element, 100, 0) == nil {
+			t.Errorf("a value of %d bytes in a page", n)
 		}
 	}
 }
