@@ -59,6 +59,8 @@ func routes() []route {
 		{"GET", "/v1/rings", roleRead, scopeOpen, getRings},
 		{"DELETE", "/v1/rings/{ring}", roleAdmin, scopeWhole, deleteRing},
 
+		{"GET", "/v1/backup", roleAdmin, scopeWhole, getBackup},
+
 		{"GET", "/v1/keys", roleAdmin, scopeWhole, getKeys},
 		{"POST", "/v1/keys", roleAdmin, scopeWhole, postKey},
 		{"DELETE", "/v1/keys/{id}", roleAdmin, scopeWhole, deleteKey},
