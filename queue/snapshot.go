@@ -54,17 +54,19 @@ const (
 )
 
 // Snapshot moves the journal to the segments and takes hold of all files as they
-// are then, which takes as long as a move does. A newest segment that is not small
-// is closed for writing: what comes next begins another one.
+// are then, which takes as long as two moves do. During the second one, which has
+// little to do, flushes wait: a row that is written again meanwhile would be in
+// neither its old nor its new form, since a move leaves it to the next one. A newest
+// segment that is not small is closed for writing: what comes next begins another.
 func (s *Store) Snapshot() (*Snapshot, error) {
-	if err := s.Move(); err != nil && !s.readsAll(err) {
-		return nil, fmt.Errorf("take snapshot: %w", err)
+	err := s.Move()
+	if err == nil || s.readsAll(err) {
+		s.oneAppend.Lock()
+		err = s.Move()
+		s.still.Lock()
+		defer s.still.Unlock()
+		s.oneAppend.Unlock() // what comes now is in the journal until s.still is free
 	}
-	s.still.Lock()
-	defer s.still.Unlock()
-	s.mu.RLock()
-	err := s.moveErr // of one that came between
-	s.mu.RUnlock()
 	if err != nil && !s.readsAll(err) {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
@@ -138,22 +140,33 @@ func (p *Snapshot) holdSegment(ring string, seg *segment, newest bool, held *int
 		f.Close()
 		return err
 	}
-	file := &SnapshotFile{Name: path.Join("rings", ring, filepath.Base(seg.path)), Size: st.Size(), file: f}
+	size := pagesIn(f, st.Size())
+	file := &SnapshotFile{Name: path.Join("rings", ring, filepath.Base(seg.path)), Size: size, file: f}
 	p.Files = append(p.Files, file)
 	if !newest {
 		return nil
 	}
-	if st.Size() > leastSegment || *held+st.Size() > snapshotHeld {
+	if size > leastSegment || *held+size > snapshotHeld {
 		seg.ended = true
 		return nil
 	}
-	*held += st.Size()
-	file.content, file.file = make([]byte, st.Size()), nil
+	*held += size
+	file.content, file.file = make([]byte, size), nil
 	defer f.Close()
 	if _, err := io.ReadFull(f, file.content); err != nil {
 		return fmt.Errorf("read %s: %w", file.Name, err)
 	}
 	return nil
+}
+
+// pagesIn is how much of a bbolt file its pages take: behind them it has room to
+// grow. Of a damaged one it is all.
+func pagesIn(f *os.File, size int64) int64 {
+	in := inspection{f: f, size: size}
+	if _, _, err := in.meta(); err != nil || in.high > uint64(size)/blockSize {
+		return size
+	}
+	return int64(in.high) * blockSize
 }
 
 // WriteTo copies the file. A failure leaves less than Size written.

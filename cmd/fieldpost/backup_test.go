@@ -65,7 +65,9 @@ type backedUp struct {
 // acknowledged before it began; what is restored of it is the same to the letter,
 // closed, and goes on as another store in another epoch.
 func TestBackupUnderWrites(t *testing.T) {
-	s := newSandbox(t, "mailboxes: {app: {}}\nkeys: {panel: {role: read, secret: \"file:/etc/panel.key\"}}\n")
+	s := newSandbox(t, "")
+	s.write("panel.key", "a secret of some length, twice\n")
+	s.write("fieldpost.yaml", fmt.Sprintf("agent: {id: box}\ndata_dir: %s\napi: {listen: off, socket: %s}\nkeys: {panel: {role: read, secret: \"file:%s\"}}\n", s.path("data"), s.socket, s.path("panel.key")))
 	p := s.agent()
 	s.run("keys", "create", "--name", "phone", "--role", "read").want(t, 0)
 	var mu sync.Mutex
@@ -107,7 +109,7 @@ func TestBackupUnderWrites(t *testing.T) {
 	writers.Wait()
 	p.signal(sigTerm)
 	p.exits(0, stopTime)
-	if left := made[0].LeftOut; len(left) != 1 || left[0] != "file:/etc/panel.key" {
+	if left := made[0].LeftOut; len(left) != 1 || left[0] != "file:"+s.path("panel.key") {
 		t.Errorf("left out: %v", left)
 	}
 	all := s.stored(s.path("data"))
