@@ -211,7 +211,10 @@ func copyChecked(to io.Writer, from io.Reader) (*backup.Manifest, int64, error) 
 	n, err := io.Copy(io.MultiWriter(to, w), from)
 	_ = w.CloseWithError(err) // nil is the end; it never fails
 	v := <-checked
-	if err != nil {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, n, errors.New("the agent ended it early: its log says why")
+	case err != nil:
 		return nil, n, err
 	}
 	return v.m, n, v.err
@@ -232,7 +235,7 @@ func (a *app) tellBackup(file string, m *backup.Manifest, size int64, out format
 	}
 	fmt.Fprintf(w, "%s: %s of agent %s up to %s, %d files of config\n", name, bytesText(size), m.Agent, m.Position, len(m.Configs()))
 	if len(m.LeftOut) > 0 {
-		fmt.Fprintf(w, "not in it, since the config only refers to them: %s\n", printable(strings.Join(m.LeftOut, ", ")))
+		fmt.Fprintf(w, "not in it, since the config only refers to it: %s\n", printable(strings.Join(m.LeftOut, ", ")))
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ Without --yes it only says what would go, with exit code 2.`,
 			}
 			dir = cfg.DataDir
 		}
+		dir = filepath.Clean(dir)
 		return a.reset(dir, yes, keep)
 	}
 	return cmd

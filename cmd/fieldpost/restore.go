@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ config files of the backup are put beside it, in FOLDER/config.restored: those i
 			}
 			dir = cfg.DataDir
 		}
+		dir = filepath.Clean(dir)
 		from, err := a.openFile(args[0])
 		if err != nil {
 			return err

@@ -188,7 +188,7 @@ func TestNoAgent(t *testing.T) {
 	for _, args := range [][]string{
 		{"status"}, {"events"}, {"events", "-f"}, {"devices"}, {"set", "a", "on"}, {"pins"}, {"pins", "drive", "17", "high"},
 		{"keys"}, {"keys", "create", "--name", "a", "--role", "read"}, {"keys", "delete", "a"}, {"rings"}, {"rings", "delete", "a"},
-		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"},
+		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"}, {"backup", "b"},
 	} {
 		s.run(args...).want(t, 3, "no agent at "+s.socket)
 	}
@@ -199,7 +199,7 @@ func TestUsage(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
 		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"check", "a", "b"},
-		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"pins", "drive"}, {"uplinks", "test"}, {"events", "-n", "-1"},
+		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"pins", "drive"}, {"uplinks", "test"}, {"events", "-n", "-1"}, {"backup"}, {"restore"}, {"reset", "now"},
 	} {
 		s.run(args...).want(t, 2)
 	}

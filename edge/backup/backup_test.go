@@ -103,12 +103,15 @@ func sample(t *testing.T) []byte {
 	}
 	defer snap.Close()
 	var out bytes.Buffer
-	m, err := Write(&out, Source{Snapshot: snap, DataDir: filepath.Join(dir, "data"), Config: []string{main, panel}, LeftOut: []string{"file:/etc/key"}, Agent: "box", Version: "v1"})
+	m, err := Write(&out, Source{Snapshot: snap, DataDir: filepath.Join(dir, "data"), Config: []string{main, panel, filepath.Join(dir, "gone.yaml")}, LeftOut: []string{"file:/etc/key"}, Agent: "box", Version: "v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Position != fmt.Sprintf("%08x.240", s.Epoch()) || m.Store != s.ID() || m.Agent != "box" || len(m.Configs()) != 1 || m.Configs()[0] != main {
 		t.Fatalf("%+v", m)
+	}
+	if !slices.Equal(m.LeftOut, []string{"file:/etc/key", "file:" + filepath.Join(dir, "gone.yaml")}) {
+		t.Fatalf("left out: %v", m.LeftOut)
 	}
 	return out.Bytes()
 }
@@ -175,6 +178,16 @@ func TestRestoreMovesAside(t *testing.T) {
 		t.Errorf("the folder is not as open as it was: %v %v", st.Mode(), err)
 	}
 	onlyHas(t, filepath.Dir(empty), "data")
+
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := Restore(bytes.NewReader(file), Options{Dir: link, Replace: true}); err != nil || done.Aside != dir+".before-restore-3" {
+		t.Fatal(done, err)
+	}
+	holds(t, link, "new", 120)
+	onlyHas(t, filepath.Dir(link), "link")
 }
 
 // onlyHas proves that a folder has these names and no others.
@@ -407,14 +420,14 @@ func TestRestoreOnAFullDisk(t *testing.T) {
 var errCut = errors.New("cut")
 
 // until restores up to a step, and ends there as a power cut would.
-func until(t *testing.T, file []byte, dir string, at int) (steps []string, done bool) {
+func until(t *testing.T, file []byte, dir string, at int, exchange func(a, b string) error) (steps []string, done bool) {
 	t.Helper()
 	defer func() {
 		if x := recover(); x != nil && x != errCut {
 			panic(x)
 		}
 	}()
-	_, err := Restore(bytes.NewReader(file), Options{Dir: dir, Replace: true, Step: func(step string) {
+	_, err := Restore(bytes.NewReader(file), Options{Dir: dir, Replace: true, exchange: exchange, Step: func(step string) {
 		steps = append(steps, step)
 		if len(steps) == at {
 			panic(errCut)
@@ -430,22 +443,32 @@ func until(t *testing.T, file []byte, dir string, at int) (steps []string, done 
 // old or the new one; the next restore works, and the old store is never gone.
 func TestPowerCut(t *testing.T) {
 	file := sample(t)
+	t.Run("exchange", func(t *testing.T) { powerCuts(t, file, nil, "aside") })
+	t.Run("two renames", func(t *testing.T) {
+		powerCuts(t, file, func(string, string) error { return unix.EINVAL }, "place")
+	})
+}
+
+func powerCuts(t *testing.T, file []byte, exchange func(a, b string) error, end string) {
 	for at := 1; ; at++ {
 		dir := oldStore(t)
-		steps, done := until(t, file, dir, at)
+		steps, done := until(t, file, dir, at, exchange)
 		last := steps[len(steps)-1]
 		if done {
-			if at < 10 || last != "aside" {
+			if at < 10 || last != end {
 				t.Fatalf("the steps are %v", steps)
 			}
 			return
 		}
-		if last == "aside" {
+		switch last {
+		case "aside":
 			holds(t, dir, "new", 120)
-		} else {
+		case "place":
+			holds(t, dir+".before-restore", "old", 30)
+		default:
 			holds(t, dir, "old", 30)
 		}
-		if _, done := until(t, file, dir, 0); !done {
+		if _, done := until(t, file, dir, 0, exchange); !done {
 			t.Fatal("the next one was stopped")
 		}
 		holds(t, dir, "new", 120)

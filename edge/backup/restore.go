@@ -26,6 +26,8 @@ type Options struct {
 	// Step, where it is set, is called before each step with its name: a test stops
 	// there as a power cut would.
 	Step func(name string)
+
+	exchange func(a, b string) error // swaps two names; nil: as the kernel does
 }
 
 // ErrNotEmpty: there is something in the folder that a restore would replace.
@@ -51,16 +53,26 @@ const (
 // Restore makes a store of a backup, with an id of its own and a new epoch from its
 // first start on. It is unpacked beside the folder, proven against its sums, made
 // durable, and then takes the folder's place in one rename, so that at any instant
-// the old or the new store is there, whole. It blocks on r and the disk.
+// the old or the new store is there, whole. On a file system that can't exchange two
+// names there is an instant with neither in its place, and both beside it. It blocks
+// on r and the disk.
 // queue.ErrLocked: an agent has the store open.
 func Restore(r io.Reader, opt Options) (*Restored, error) {
 	dir, err := filepath.Abs(opt.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", opt.Dir, err)
 	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil { // else look says what is wrong with it
+		dir = real
+	}
 	j := &job{dir: dir, fresh: dir + newSuffix, opt: opt}
 	if opt.Step == nil {
 		j.opt.Step = func(string) {}
+	}
+	if opt.exchange == nil {
+		j.opt.exchange = func(a, b string) error {
+			return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+		}
 	}
 	defer j.unlock()
 	out, err := j.run(r)
@@ -121,7 +133,7 @@ func (j *job) look() (err error) {
 		return err
 	}
 	if !j.old.IsDir() {
-		return errors.New("it is no folder: name the folder itself, not a link to it")
+		return errors.New("it is no folder")
 	}
 	if mounted(j.dir) {
 		return errors.New("a file system is mounted there, and can't be replaced as a whole: restore to a folder in it, and point data_dir there")
@@ -275,8 +287,7 @@ func (j *job) swap() (aside string, err error) {
 		}
 		return "", syncFolder(above)
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, j.fresh, unix.AT_FDCWD, j.dir, unix.RENAME_EXCHANGE)
-	switch {
+	switch err = j.opt.exchange(j.fresh, j.dir); {
 	case err == nil:
 		if err := syncFolder(above); err != nil {
 			return "", err

@@ -26,7 +26,7 @@ type Source struct {
 	Snapshot *queue.Snapshot
 	DataDir  string   // whose config.d goes along
 	Config   []string // the config files that the agent runs with
-	LeftOut  []string // secrets that the config only refers to
+	LeftOut  []string // secrets that the config only refers to; Write adds the files of Config that are gone
 	Agent    string
 	Version  string
 }
@@ -164,7 +164,11 @@ func (src *Source) configs() (all []content, err error) {
 		if strings.HasPrefix(path, panel+string(filepath.Separator)) {
 			continue
 		}
-		if err := add(configDir+strings.TrimPrefix(filepath.ToSlash(path), "/"), path); err != nil {
+		err := add(configDir+strings.TrimPrefix(filepath.ToSlash(path), "/"), path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) { // no reason to lose the store too
+			all = all[:len(all)-1]
+			src.LeftOut = append(slices.Clone(src.LeftOut), "file:"+path)
+		} else if err != nil {
 			return nil, err
 		}
 	}
