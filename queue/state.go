@@ -76,6 +76,9 @@ var (
 // who copies it. It is several times what it gets to with all tables full.
 const stateMapped = 32 << 20
 
+// stateGrows is how much state.db grows at once, which costs a flush.
+const stateGrows = 64 << 10
+
 func openState(path string, fault func(string) error) (*state, error) {
 	s := &state{path: path, fault: fault}
 	s.doubt = trueToDisk(path) != nil // as the last run may have left it after a failed flush
@@ -103,7 +106,7 @@ func (s *state) open() error {
 	if err != nil {
 		return openError("store's", s.path, err)
 	}
-	s.db.AllocSize = 1 << 20
+	s.db.AllocSize = stateGrows
 	return nil
 }
 
