@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -303,4 +304,49 @@ func randomText(n int) string {
 	b := make([]byte, n/2)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
+}
+
+// TestStoppedVerbsKeepTheOwner: what root makes in the agent's folder is the agent's.
+func TestStoppedVerbsKeepTheOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("it needs root to be another's")
+	}
+	s := newSandbox(t, "")
+	p := s.agent()
+	s.mustPublish("a", 1)
+	p.signal(syscall.SIGKILL) // so that there is something to move
+	p.exits(-1, stopTime)
+	const agent = 4321
+	owned := func(after string) {
+		t.Helper()
+		err := filepath.WalkDir(s.path("data"), func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			var st syscall.Stat_t
+			if err := syscall.Lstat(path, &st); err != nil || st.Uid != agent || st.Gid != agent {
+				t.Errorf("after %s: %s is of %d:%d: %v", after, path, st.Uid, st.Gid, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := filepath.WalkDir(s.path("data"), func(path string, _ os.DirEntry, err error) error {
+		if err == nil {
+			err = os.Lchown(path, agent, agent)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.run("backup", "b").want(t, 0)
+	owned("backup")
+	s.run("restore", "b", "--yes").want(t, 0)
+	owned("restore")
+	s.run("reset").want(t, 2)
+	owned("reset, asked")
+	s.run("reset", "--yes").want(t, 0)
+	owned("reset")
 }
