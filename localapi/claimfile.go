@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"fieldpost/queue"
 )
 
 // claimForm is the line of a claim's file: the code as people read it, and the
@@ -52,30 +54,8 @@ func (c *claim) parse(b []byte) error {
 }
 
 // save writes the code so that a power cut leaves the old file or the new one.
-func (c *claim) save() (err error) {
-	fresh := c.file + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, claimForm, c.shown(), c.wrong)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(fresh, c.file)
-	}
-	if err != nil {
-		_ = os.Remove(fresh) // the first error says more
-		return err
-	}
-	return c.syncFolder()
+func (c *claim) save() error {
+	return queue.WriteFile(c.file, fmt.Appendf(nil, claimForm, c.shown(), c.wrong))
 }
 
 // note writes the wrong tries down, for a restart. It asks for no flush: who can
@@ -107,18 +87,5 @@ func (c *claim) takeAway() error {
 	if !gone {
 		return nil
 	}
-	return c.syncFolder()
-}
-
-// syncFolder makes what was renamed or removed last through a power cut.
-func (c *claim) syncFolder() error {
-	d, err := os.Open(filepath.Dir(c.file))
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
-		err = e
-	}
-	return err
+	return queue.SyncFolder(filepath.Dir(c.file))
 }

@@ -25,10 +25,10 @@ type clients struct {
 
 func newClients(max int) *clients { return &clients{max: max, open: map[uint64]*client{}} }
 
-// client is one stream or socket.
+// client is one stream, socket or backup.
 type client struct {
 	id    uint64
-	kind  string // stream or socket
+	kind  string // stream, socket or backup
 	who   principal
 	since time.Time
 	end   context.CancelFunc

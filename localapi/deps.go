@@ -23,8 +23,12 @@ type Deps struct {
 	Cut      Cut                    // nil outside the demo
 	Problems func() []string        // what is wrong beside the store, devices and uplinks, in sentences; may be nil
 	Wear     func() edge.WearStatus // what was written to the flash; nil: nobody counts it
+	Backup   func() (Backup, error) // takes hold of the store as it is now; nil: there are no backups
 	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }
+
+// Backup writes what was taken hold of, and lets go of it. It is called once.
+type Backup func(w io.Writer) error
 
 // Cut cuts an uplink's line, or joins it again. The demo alone has it.
 type Cut func(ctx context.Context, uplink string, cut bool) error

@@ -3,6 +3,7 @@ package localapi
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"mime"
 	"regexp"
 	"strings"
@@ -78,6 +79,9 @@ func TestAnswersFitTheDocument(t *testing.T) {
 	r := newRig(t, func(d *Deps, o *Options) {
 		o.Demo = true
 		d.Cut = (&fakeWorld{}).Cut
+		d.Backup = func() (Backup, error) {
+			return func(w io.Writer) error { _, err := w.Write([]byte("all of it")); return err }, nil
+		}
 		d.Wear = func() edge.WearStatus { return edge.WearStatus{Device: "vda", Budget: 1, Projected: 2} }
 	})
 	r.stream(readKey, "?name=door")
@@ -95,7 +99,7 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		{"GET", "/v1/keys", ""}, {"POST", "/v1/keys", `{"name":"new","role":"read"}`}, {"DELETE", "/v1/keys/{id}", ""},
 		{"PUT", "/v1/mailboxes/{mailbox}", `{"keep":3,"names":["door"]}`}, {"PUT", "/v1/mailboxes/{mailbox}", `{"keep":3}`}, {"GET", "/v1/mailboxes", ""}, {"GET", "/v1/mailboxes/{mailbox}", ""},
 		{"POST", "/v1/mailboxes/{mailbox}/ack", `{"after":"1"}`}, {"DELETE", "/v1/mailboxes/{mailbox}", ""}, {"GET", "/v1/mailboxes/{mailbox}", ""},
-		{"GET", "/v1/clients", ""}, {"GET", "/v1/ws", ""}, {"POST", "/v1/events", `{"name":1}`}, {"DELETE", "/v1/rings/{ring}", ""}, {"PUT", "/v1/mailboxes/{mailbox}", `{"keep":-1}`},
+		{"GET", "/v1/clients", ""}, {"GET", "/v1/backup", ""}, {"GET", "/v1/ws", ""}, {"POST", "/v1/events", `{"name":1}`}, {"DELETE", "/v1/rings/{ring}", ""}, {"PUT", "/v1/mailboxes/{mailbox}", `{"keep":-1}`},
 	} {
 		a := r.do(c.method, sample(c.path), adminKey, c.body)
 		op := doc.Paths.Value(c.path).GetOperation(c.method)

@@ -64,6 +64,8 @@ func routes() []route {
 
 		{"GET", "/v1/claim", roleAdmin, scopeWhole, getClaim},
 		{"POST", "/v1/claim", roleNone, scopeOpen, postClaim},
+		{"GET", "/v1/backup", roleAdmin, scopeWhole, getBackup},
+
 		{"GET", "/v1/keys", roleAdmin, scopeWhole, getKeys},
 		{"POST", "/v1/keys", roleAdmin, scopeWhole, postKey},
 		{"DELETE", "/v1/keys/{id}", roleAdmin, scopeWhole, deleteKey},

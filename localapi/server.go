@@ -34,6 +34,7 @@ type Server struct {
 	meters     *meters
 	page       *page
 	keyChanges keyChanges
+	backing    sync.Mutex // held while a backup is being written
 	started    time.Time
 	listening  []net.Addr // set by Serve, before it answers
 }

@@ -29,8 +29,9 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
+// SyncFolder makes the names in a folder durable: what was made, renamed or removed
+// there stays so through a power cut.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
@@ -49,7 +50,7 @@ func syncAbove(dir string, log *slog.Logger) {
 	dir, err := filepath.Abs(dir)
 	for err == nil && dir != filepath.Dir(dir) {
 		dir = filepath.Dir(dir)
-		if err = syncFolder(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		if err = SyncFolder(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
 			err = nil
 		}
 	}
@@ -76,14 +77,18 @@ func diskUse(path string) int64 {
 	return int64(st.Blocks) * 512
 }
 
-// writeFile replaces a file by one with the given content: at any instant the
-// old or the new one is there, whole.
-func writeFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+// WriteFile replaces a file by one with the given content, which its user alone can
+// read: at any instant the old or the new one is there, whole. It returns when a power
+// cut can't take the new one back. Beside it PATH.new is written, by one caller at a time.
+func WriteFile(path string, content []byte) error {
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
-	defer os.Remove(f.Name())
 	_, err = f.Write(content)
 	if err == nil {
 		err = f.Sync()
@@ -92,10 +97,11 @@ func writeFile(path string, content []byte) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(fresh, path)
 	}
 	if err != nil {
+		_ = os.Remove(fresh) // the first error says more
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }

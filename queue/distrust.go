@@ -53,7 +53,7 @@ func stillCommits(dir string) error {
 		}
 	}
 	if err == nil {
-		err = syncFolder(dir)
+		err = SyncFolder(dir)
 	}
 	if err == nil || !distrusted(err) {
 		return nil
@@ -149,7 +149,7 @@ func copyFromDisk(path string, direct *os.File) error {
 	if err := os.Rename(fresh.Name(), path); err != nil {
 		return fmt.Errorf("write %s anew: %w", filepath.Base(path), err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 // alignedBuffer is one that direct reads take.

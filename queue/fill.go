@@ -55,12 +55,15 @@ func (f *filler) put(epochs []uint32, records []stored) error {
 }
 
 // isFull reports whether the next record belongs into a new segment: the count
-// or bytes are reached, it spans time enough, or a jump in seq would make it
-// span more seqs than it may hold records.
+// or bytes are reached, it spans time enough, a snapshot has it, or a jump in seq
+// would make it span more seqs than it may hold records.
 func (f *filler) isFull(seg *segment, next *stored) bool {
 	sum := seg.summary()
 	if sum.last == 0 { // made for a record that was gone before it was moved
 		return next.seq != seg.first
+	}
+	if seg.ended && next.seq > sum.last {
+		return true
 	}
 	return next.seq > sum.last && next.seq-seg.first >= uint64(f.events) || int64(sum.bytes) >= f.bytes*15/16 || f.old != nil && f.old(sum.from, next.stamp)
 }
@@ -106,7 +109,7 @@ func (f *filler) putInto(seg *segment, epochs []uint32, records []stored) (done 
 		return 0, fmt.Errorf("write segment %s of ring %q: %w", filepath.Base(seg.path), f.ring, err)
 	}
 	if fresh {
-		if err := syncFolder(f.dir); err != nil {
+		if err := SyncFolder(f.dir); err != nil {
 			return 0, err
 		}
 	}

@@ -175,7 +175,7 @@ func (h *half) replace() error {
 		h.f.Close()
 	}
 	h.f, h.wrote, h.pos, h.own = f, 0, 0, false
-	if err := syncFolder(filepath.Dir(h.path)); err != nil {
+	if err := SyncFolder(filepath.Dir(h.path)); err != nil {
 		return err // it stays bad: what is flushed into a file without a name is lost
 	}
 	h.bad = false

@@ -126,7 +126,7 @@ func (s *state) replace(aside string, snap *snapshot, rows []Row) error {
 	if err := os.Rename(fresh.path, s.path); err != nil {
 		return fmt.Errorf("replace state.db: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(s.path)); err != nil {
+	if err := SyncFolder(filepath.Dir(s.path)); err != nil {
 		return err
 	}
 	return s.open()

@@ -42,5 +42,5 @@ func (id identity) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("write store.json: %w", err)
 	}
-	return writeFile(filepath.Join(dir, "store.json"), append(text, '\n'))
+	return WriteFile(filepath.Join(dir, "store.json"), append(text, '\n'))
 }

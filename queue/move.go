@@ -14,6 +14,8 @@ import (
 // moveOnce moves one half: the one that is sealed, or else what is in the active
 // one. Where nothing waits it writes the floors and cursors that changed.
 func (s *Store) moveOnce() error {
+	s.still.Lock()
+	defer s.still.Unlock()
 	s.appendMu.Lock()
 	// Nothing goes to state.db before the run's start is in it: else a crash then
 	// would hide that an epoch was to begin. The copy in store.json can wait.
@@ -178,7 +180,7 @@ func (s *Store) fillRing(b *batchOf) error {
 		if err := os.MkdirAll(r.dir, 0o700); err != nil {
 			return fmt.Errorf("make ring %q: %w", r.name, err)
 		}
-		if err := syncFolder(filepath.Dir(r.dir)); err != nil {
+		if err := SyncFolder(filepath.Dir(r.dir)); err != nil {
 			return err
 		}
 	}
@@ -224,16 +226,18 @@ func (s *Store) fillRing(b *batchOf) error {
 	}
 }
 
+// leastSegment is the bytes below which a segment is not closed for its size.
+const leastSegment = 256 << 10
+
 // segmentBytes is how large a segment of a ring becomes: an eighth of what the
 // ring may take, so that no bound takes much of it at once.
 func (s *Store) segmentBytes(r *ring) int64 {
-	const least = 256 << 10
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if r.limits.Size == 0 {
 		return s.opt.SegmentBytes
 	}
-	return min(max(r.limits.Size/8, least), s.opt.SegmentBytes)
+	return min(max(r.limits.Size/8, leastSegment), s.opt.SegmentBytes)
 }
 
 // spansAge tells when a segment of a ring with an age bound should be closed so

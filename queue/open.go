@@ -300,18 +300,20 @@ func (s *Store) enter(rec *recovery) {
 		why = "new"
 	case rec.lost || rec.broken:
 		why = "salvage"
+	case s.about.Renewed:
+		why = "restore"
 	case s.about.Serial != s.opt.Serial:
 		why = "board"
 	case !s.about.Clean && s.about.Boot != s.opt.Boot:
 		why = "power"
 	}
-	if s.about.ID == "" || s.about.Serial != s.opt.Serial {
+	if s.about.ID == "" || s.about.Renewed || s.about.Serial != s.opt.Serial {
 		s.about.ID = randomID()
 	}
 	if why != "" {
 		s.beginEpoch(why)
 	}
-	s.about.Format, s.about.Serial, s.about.Boot, s.about.Clean = storeFormat, s.opt.Serial, s.opt.Boot, false
+	s.about.Format, s.about.Serial, s.about.Boot, s.about.Clean, s.about.Renewed = storeFormat, s.opt.Serial, s.opt.Boot, false, false
 	at := slices.IndexFunc(s.boots, func(b Boot) bool { return b.ID == s.opt.Boot })
 	if at < 0 {
 		next := uint32(1)
@@ -346,7 +348,7 @@ func (s *Store) saveIdentity() error {
 	if err := id.write(s.opt.Dir); err != nil {
 		return err
 	}
-	return syncFolder(s.opt.Dir)
+	return SyncFolder(s.opt.Dir)
 }
 
 // abandon lets go of all files without making anything durable.

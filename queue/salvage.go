@@ -107,7 +107,7 @@ func rebuild(seg *segment, ring string, from, to uint64, epochs []uint32, aside 
 	if err := os.Rename(fresh.path, seg.path); err != nil {
 		return sum{}, nil, fmt.Errorf("salvage %s: %w", filepath.Base(seg.path), err)
 	}
-	return fresh.sum, kept, syncFolder(filepath.Dir(seg.path))
+	return fresh.sum, kept, SyncFolder(filepath.Dir(seg.path))
 }
 
 // salvageBytes is how much of a salvaged segment is written in one transaction, and

@@ -99,6 +99,8 @@ type segment struct {
 
 	size atomic.Int64 // on disk, once it is written no more; 0: not asked yet
 
+	ended bool // a snapshot has it: what comes next begins another one; Store.still guards it
+
 	salvage  chan struct{} // not nil while it is being salvaged; closed after
 	salvaged bool          // it was written by a salvage
 }

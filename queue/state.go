@@ -36,6 +36,9 @@ type about struct {
 	Consumed uint32 `json:"consumed"` // journal generations up to here are in segments
 	Flush    uint64 `json:"flush"`    // the last flush of those
 
+	// Renewed: this is a copy of another store, and nothing was opened since: see Renew.
+	Renewed bool `json:"renewed,omitempty"`
+
 	// Rows is how many rows each bucket below has, so that one that damage took out
 	// of its page is missed.
 	Rows map[string]int `json:"rows"`
@@ -69,6 +72,13 @@ var (
 	keyAbout     = []byte("about")
 )
 
+// stateMapped is the address space of state.db, so that growing does not wait for
+// who copies it. It is several times what it gets to with all tables full.
+const stateMapped = 32 << 20
+
+// stateGrows is how much state.db grows at once, which costs a flush.
+const stateGrows = 64 << 10
+
 func openState(path string, fault func(string) error) (*state, error) {
 	s := &state{path: path, fault: fault}
 	s.doubt = trueToDisk(path) != nil // as the last run may have left it after a failed flush
@@ -80,7 +90,7 @@ func (s *state) open() error {
 	if err == nil && st.Size() == 0 {
 		return fmt.Errorf("open state.db: empty: %w", errDamaged)
 	}
-	opt := &bolt.Options{Timeout: time.Second, PageSize: blockSize, FreelistType: bolt.FreelistMapType}
+	opt := &bolt.Options{Timeout: time.Second, PageSize: blockSize, FreelistType: bolt.FreelistMapType, InitialMmapSize: stateMapped}
 	err = guard(func() (err error) {
 		s.db, err = bolt.Open(s.path, 0o600, opt)
 		return err
@@ -96,7 +106,7 @@ func (s *state) open() error {
 	if err != nil {
 		return openError("store's", s.path, err)
 	}
-	s.db.AllocSize = 1 << 20
+	s.db.AllocSize = stateGrows
 	return nil
 }
 

@@ -26,6 +26,7 @@ type Store struct {
 	// oneAppend is held by an Append as a whole; it comes before appendMu.
 	oneAppend sync.Mutex
 	appendMu  sync.Mutex
+	still     sync.Mutex // held by a move, and by who needs the files not to change; comes before appendMu
 	halves    [2]*half
 	active    int
 	plain     int64  // bytes that the flushes of the active half take in the tail
@@ -117,7 +118,7 @@ func (o Options) withDefaults() Options {
 func (s *Store) alive() bool { return !s.closed.Load() }
 
 // ID is the store's own id, 32 hex digits: made with the store, kept through
-// epochs, new on another board.
+// epochs, new after Renew and on another board.
 func (s *Store) ID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

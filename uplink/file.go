@@ -106,7 +106,7 @@ func (c *fileConn) open() error {
 		_, err = file.Seek(size, io.SeekStart)
 	}
 	if err == nil {
-		err = syncDir(c.conf.Path)
+		err = queue.SyncFolder(filepath.Dir(c.conf.Path))
 	}
 	if err != nil {
 		file.Close()
@@ -224,14 +224,4 @@ func (c *fileConn) Close(context.Context) error {
 		}
 	})
 	return err
-}
-
-// syncDir makes a new name in the file's folder durable.
-func syncDir(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -21,6 +21,7 @@ var importRules = []struct {
 	{pkg: "edge/config", may: []string{"edge", "github.com/spf13/viper", "github.com/go-viper/mapstructure", "go.yaml.in/yaml"}},
 	{pkg: "edge/dial", may: []string{"edge", "golang.org/x/sys"}},
 	{pkg: "edge/react", may: []string{"edge", "edge/dial", "queue", otherModules}},
+	{pkg: "edge/backup", may: []string{"queue", "github.com/klauspost/compress", "golang.org/x/sys"}},
 	{pkg: "edge/edgetest", may: []string{"edge", "queue", otherModules}},
 	{pkg: "edge/agent", may: []string{everything}},
 	{pkg: "edge", may: []string{"queue", "golang.org/x/sys"}},

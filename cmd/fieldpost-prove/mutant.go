@@ -52,8 +52,8 @@ func mutants() []mutant {
 		}}, byCrash},
 		{"the folder not synced after a segment is made", []edit{{
 			"queue/fill.go",
-			"\tif fresh {\n\t\tif err := syncFolder(f.dir); err != nil {",
-			"\tif false {\n\t\tif err := syncFolder(f.dir); err != nil {",
+			"\tif fresh {\n\t\tif err := SyncFolder(f.dir); err != nil {",
+			"\tif false {\n\t\tif err := SyncFolder(f.dir); err != nil {",
 		}}, byCrash},
 		{"the folder above a new store not synced", []edit{{
 			"queue/open.go",

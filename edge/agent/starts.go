@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fieldpost/edge"
+	"fieldpost/queue"
 )
 
 // An agent that crashed manyCrashes times in crashSpan starts safe. It does
@@ -105,7 +106,7 @@ func (s *starts) begin() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(s.file, append(raw, '\n'))
+	return queue.WriteFile(s.file, append(raw, '\n'))
 }
 
 // forget notes that the crashes before this run no longer count.
@@ -119,42 +120,5 @@ func (s *starts) end() error {
 	if err := os.Remove(s.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncFolder(filepath.Dir(s.file))
-}
-
-// writeFile writes a small file that a power cut leaves as it was or as it is to be.
-func writeFile(name string, raw []byte) error {
-	fresh := name + ".new"
-	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(fresh, name)
-	}
-	if err != nil {
-		_ = os.Remove(fresh) // the first error says more
-		return err
-	}
-	return syncFolder(filepath.Dir(name))
-}
-
-// syncFolder makes what was renamed or removed in a folder last.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
-		err = e
-	}
-	return err
+	return queue.SyncFolder(filepath.Dir(s.file))
 }

@@ -1,0 +1,247 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Snapshot is a store as it is between two moves of its journal: files that belong
+// together, to be copied while the store goes on. It has every record and row that
+// was acknowledged before it was asked for. Whoever took it closes it.
+type Snapshot struct {
+	ID    string // the store's own id
+	Epoch uint32
+	LastN uint64 // the highest n in it
+
+	// Files are to be copied in their order, state.db first: while a snapshot has it,
+	// it can't grow past what is mapped of it.
+	Files []*SnapshotFile
+
+	state *state
+	db    *bolt.DB
+	tx    *bolt.Tx
+	once  sync.Once
+}
+
+// SnapshotFile is one file of a snapshot.
+type SnapshotFile struct {
+	Name string // below the store's folder, with slashes
+	Size int64  // in bytes, exactly
+
+	content []byte   // a small file that will be written to again
+	file    *os.File // one that will not; it may be unlinked meanwhile
+	snap    *Snapshot
+	until   time.Time
+}
+
+const (
+	// snapshotHeld bounds the bytes of newest segments that a snapshot holds in RAM.
+	snapshotHeld = 4 << 20
+	// snapshotHold is how long the copy of state.db may take: a move that needs it to
+	// grow past stateMapped waits for that.
+	snapshotHold = time.Minute
+)
+
+// Snapshot moves the journal to the segments and takes hold of all files as they
+// are then, which takes as long as two moves do. During the second one, which has
+// little to do, flushes wait: a row that is written again meanwhile would be in
+// neither its old nor its new form, since a move leaves it to the next one. A newest
+// segment that is not small is closed for writing: what comes next begins another.
+func (s *Store) Snapshot() (*Snapshot, error) {
+	err := s.Move()
+	if err == nil || s.readsAll(err) {
+		s.oneAppend.Lock()
+		err = s.Move()
+		s.still.Lock()
+		defer s.still.Unlock()
+		s.oneAppend.Unlock() // what comes now is in the journal until s.still is free
+	}
+	if err != nil && !s.readsAll(err) {
+		return nil, fmt.Errorf("take snapshot: %w", err)
+	}
+	snap := &Snapshot{state: s.state}
+	if err := snap.hold(s); err != nil {
+		snap.Close()
+		return nil, fmt.Errorf("take snapshot: %w", err)
+	}
+	return snap, nil
+}
+
+// readsAll reports whether a move failed for want of a disk that takes writes, and
+// had nothing to do.
+func (s *Store) readsAll(err error) bool {
+	return errors.Is(err, syscall.EROFS) && !s.hasPending()
+}
+
+// hold fills the snapshot. s.still must be held.
+func (p *Snapshot) hold(s *Store) error {
+	s.mu.RLock()
+	p.ID, p.Epoch = s.about.ID, s.epochs[len(s.epochs)-1].ID
+	rings := map[string][]*segment{}
+	for name, r := range s.rings {
+		rings[name] = slices.Clone(r.segments)
+		p.LastN = max(p.LastN, r.movedN)
+	}
+	s.mu.RUnlock()
+	if err := p.holdState(); err != nil {
+		return err
+	}
+	held := int64(0)
+	for _, name := range slices.Sorted(maps.Keys(rings)) {
+		for i, seg := range rings[name] {
+			if err := p.holdSegment(name, seg, i == len(rings[name])-1, &held); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// holdState begins a read transaction on state.db, past the lock of the store's
+// own reads: each commit takes that for an instant.
+func (p *Snapshot) holdState() error {
+	p.state.mu.RLock()
+	defer p.state.mu.RUnlock()
+	if p.db = p.state.db; p.db == nil {
+		return ErrClosed
+	}
+	err := guard(func() (err error) {
+		p.tx, err = p.db.Begin(false)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.Files = append(p.Files, &SnapshotFile{Name: "state.db", Size: p.tx.Size(), snap: p, until: time.Now().Add(snapshotHold)})
+	return nil
+}
+
+func (p *Snapshot) holdSegment(ring string, seg *segment, newest bool, held *int64) error {
+	f, err := os.Open(seg.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // evicted, or never filled: state.db knows
+	}
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	size := pagesIn(f, st.Size())
+	file := &SnapshotFile{Name: path.Join("rings", ring, filepath.Base(seg.path)), Size: size, file: f}
+	p.Files = append(p.Files, file)
+	if !newest {
+		return nil
+	}
+	if size > leastSegment || *held+size > snapshotHeld {
+		seg.ended = true
+		return nil
+	}
+	*held += size
+	file.content, file.file = make([]byte, size), nil
+	defer f.Close()
+	if _, err := io.ReadFull(f, file.content); err != nil {
+		return fmt.Errorf("read %s: %w", file.Name, err)
+	}
+	return nil
+}
+
+// pagesIn is how much of a bbolt file its pages take: behind them it has room to
+// grow. Of a damaged one it is all.
+func pagesIn(f *os.File, size int64) int64 {
+	in := inspection{f: f, size: size}
+	if _, _, err := in.meta(); err != nil || in.high > uint64(size)/blockSize {
+		return size
+	}
+	return int64(in.high) * blockSize
+}
+
+// WriteTo copies the file. A failure leaves less than Size written.
+func (f *SnapshotFile) WriteTo(w io.Writer) (n int64, err error) {
+	switch {
+	case f.file != nil:
+		n, err = io.Copy(w, io.NewSectionReader(f.file, 0, f.Size))
+		if err == nil && n < f.Size {
+			err = io.ErrUnexpectedEOF
+		}
+	case f.snap != nil:
+		n, err = f.snap.writeState(&untilWriter{w, f.until})
+	default:
+		var k int
+		k, err = w.Write(f.content)
+		n = int64(k)
+	}
+	if err != nil {
+		return n, fmt.Errorf("copy %s: %w", f.Name, err)
+	}
+	return n, nil
+}
+
+// writeState copies state.db, and lets go of it.
+func (p *Snapshot) writeState(w io.Writer) (n int64, err error) {
+	if p.tx == nil {
+		return 0, ErrClosed
+	}
+	err = guard(func() (err error) {
+		n, err = p.tx.WriteTo(w)
+		return err
+	})
+	p.letGo()
+	if err != nil {
+		return n, err
+	}
+	// bbolt reads the file by its name, and a commit that failed puts another one
+	// in its place.
+	p.state.mu.RLock()
+	defer p.state.mu.RUnlock()
+	if p.state.db != p.db || p.state.doubt {
+		return n, errors.New("it was opened anew meanwhile: try again")
+	}
+	return n, nil
+}
+
+// letGo ends the transaction on state.db.
+func (p *Snapshot) letGo() {
+	if p.tx != nil {
+		_ = guard(p.tx.Rollback) // of a read: there is nothing to lose
+		p.tx = nil
+	}
+}
+
+// Close lets go of all files. More than once is fine.
+func (p *Snapshot) Close() {
+	p.once.Do(func() {
+		p.letGo()
+		for _, f := range p.Files {
+			if f.file != nil {
+				f.file.Close()
+			}
+		}
+	})
+}
+
+// untilWriter takes nothing after a moment.
+type untilWriter struct {
+	w     io.Writer
+	until time.Time
+}
+
+func (u *untilWriter) Write(b []byte) (int, error) {
+	if time.Now().After(u.until) {
+		return 0, fmt.Errorf("it was not taken within %v", snapshotHold)
+	}
+	return u.w.Write(b)
+}
