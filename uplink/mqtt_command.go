@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"sync"
 	"time"
@@ -19,62 +18,93 @@ import (
 
 // Bounds of commands from upstream.
 const (
-	commandDesks  = 4        // commands that run at once; those of one device run in turn
-	commandsWait  = 16       // at each of them
-	maxCommand    = 16 << 10 // bytes of a payload
-	commandWithin = 30 * time.Second
+	commandDevices = 32       // that have a command running or waiting; those of one device run in turn
+	commandsWait   = 16       // behind the one that runs
+	maxCommand     = 16 << 10 // bytes of a payload
+	commandWithin  = 30 * time.Second
 )
 
-// commandDesk takes commands from the client, which must not be kept waiting,
-// and runs them.
+// commandDesk takes commands from the client, which must not be kept waiting, and
+// runs them: each device's in turn, so that one whose client is gone and who answers
+// late holds up no other.
 type commandDesk struct {
-	c      *mqttConn
-	queues [commandDesks]chan mqtt.Message
-	done   chan struct{}
-	ending sync.Once
-	work   sync.WaitGroup
+	c    *mqttConn
+	done chan struct{}
+	work sync.WaitGroup
+
+	mu      sync.Mutex
+	open    bool                      // started, and not stopped
+	over    bool                      // stopped
+	waiting map[string][]mqtt.Message // by topic, which names the device; the first of each runs
 }
 
 func newCommandDesk(c *mqttConn) *commandDesk {
-	d := &commandDesk{c: c, done: make(chan struct{})}
-	for i := range d.queues {
-		d.queues[i] = make(chan mqtt.Message, commandsWait)
-	}
-	return d
+	return &commandDesk{c: c, done: make(chan struct{}), waiting: map[string][]mqtt.Message{}}
 }
 
+// start begins to run commands; those that came before have waited.
 func (d *commandDesk) start() {
-	for _, q := range d.queues {
-		d.work.Go(func() { d.serve(q) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return
+	}
+	d.open = true
+	for topic, all := range d.waiting {
+		d.work.Go(func() { d.serve(topic, all[0]) })
 	}
 }
 
+// stop waits for the commands that run; those behind them are not acknowledged.
 func (d *commandDesk) stop() {
-	d.ending.Do(func() { close(d.done) })
+	d.mu.Lock()
+	if !d.over {
+		d.open, d.over = false, true
+		close(d.done)
+	}
+	d.mu.Unlock()
 	d.work.Wait()
 }
 
 // receive never blocks. What finds no room is not acknowledged, so that a broker
 // that keeps a session sends it again.
 func (d *commandDesk) receive(_ mqtt.Client, m mqtt.Message) {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(m.Topic())) // a hash takes everything
-	select {
-	case d.queues[h.Sum32()%commandDesks] <- m:
+	topic := m.Topic()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all, busy := d.waiting[topic]
+	switch {
+	case d.over:
+	case len(all) > commandsWait || !busy && len(d.waiting) == commandDevices:
+		d.c.m.env.Log.Warn("command dropped: too many wait", "topic", topic)
 	default:
-		d.c.m.env.Log.Warn("command dropped: too many wait", "topic", m.Topic())
+		d.waiting[topic] = append(all, m)
+		if d.open && !busy {
+			d.work.Go(func() { d.serve(topic, m) })
+		}
 	}
 }
 
-func (d *commandDesk) serve(queue <-chan mqtt.Message) {
-	for {
-		select {
-		case m := <-queue:
-			d.handle(m)
-		case <-d.done:
-			return
-		}
+// serve runs the commands of a device until none waits.
+func (d *commandDesk) serve(topic string, m mqtt.Message) {
+	for m != nil {
+		d.handle(m)
+		m = d.next(topic)
 	}
+}
+
+// next takes the command that ran off the desk, and gives the one behind it; nil:
+// there is none, or the desk has closed.
+func (d *commandDesk) next(topic string) mqtt.Message {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.waiting[topic][1:]
+	if len(all) == 0 || !d.open {
+		delete(d.waiting, topic)
+		return nil
+	}
+	d.waiting[topic] = all
+	return all[0]
 }
 
 // handle runs one command and publishes what it did. One with an id acts once

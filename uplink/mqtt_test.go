@@ -151,6 +151,46 @@ func TestMQTTCommands(t *testing.T) {
 	}
 }
 
+// A device whose client is gone is waited for; the others are not held up by it.
+func TestMQTTCommandsOfADeadDevice(t *testing.T) {
+	m := uplinktest.StartMosquitto(t, uplinktest.MosquittoOptions{})
+	r := subscribe(t, m.Addr(), "fieldpost/test/result/#", false)
+	opt := mqttOptions(edgetest.NewRig(t), m.URL())
+	answer := make(chan struct{})
+	opt.Command = func(ctx context.Context, c edge.Command) (edge.Outcome, error) {
+		if c.Device == "dead" {
+			select {
+			case <-answer:
+			case <-ctx.Done():
+			}
+		}
+		return edge.Outcome{ID: c.ID, Device: c.Device, Verb: c.Verb, Done: true}, nil
+	}
+	f, _ := start(t, opt)
+	until(t, 10*time.Second, "up", func() bool { return f.Status().State == "up" })
+	tell := func(device, id string) {
+		t.Helper()
+		text := fmt.Sprintf(`{"command":"on","id":%q}`, id)
+		if tok := r.client.Publish("fieldpost/test/command/"+device, 1, false, text); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+			t.Fatal(tok.Error())
+		}
+	}
+	done := func(id string) bool { return strings.Contains(r.text("fieldpost/test/result/"+id), `"done":true`) }
+	tell("dead", "d0")
+	tell("dead", "d1")
+	for i := range 12 {
+		tell(fmt.Sprintf("lamp%d", i), fmt.Sprintf("l%d", i))
+	}
+	for i := range 12 {
+		until(t, 10*time.Second, "a lamp's result", func() bool { return done(fmt.Sprintf("l%d", i)) })
+	}
+	if done("d0") || done("d1") {
+		t.Error("a command was done that nobody has confirmed")
+	}
+	close(answer)
+	until(t, 10*time.Second, "the late one's result", func() bool { return done("d0") && done("d1") })
+}
+
 func TestMQTTDenied(t *testing.T) {
 	dir := t.TempDir()
 	passwd := filepath.Join(dir, "passwd") // of mosquitto_passwd: site7, secret
