@@ -107,10 +107,6 @@ func (a *app) stoppedBackup(dir, path string, noAgent error) (io.ReadCloser, err
 		}
 	}
 	cfg.DataDir = dir
-	folder, err := os.Stat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
 	store, err := a.openStopped(dir)
 	if err != nil {
 		return nil, err
@@ -120,9 +116,8 @@ func (a *app) stoppedBackup(dir, path string, noAgent error) (io.ReadCloser, err
 	go func() {
 		defer close(s.closed)
 		err := store.backup(w, cfg)
-		store.close()
-		if oerr := backup.OwnAs(dir, folder); err == nil { // root made some of its files
-			err = oerr
+		if cerr := store.close(); err == nil {
+			err = cerr
 		}
 		_ = w.CloseWithError(err) // never fails
 	}()

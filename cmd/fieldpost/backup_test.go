@@ -213,11 +213,18 @@ func TestReset(t *testing.T) {
 	if len(s.stored(s.path("data"))) == 0 {
 		t.Fatal("it deleted without --yes")
 	}
+	s.write("data/state.db.new", "rows that a power cut left")
+	asked := decode[reset](t, s.run("reset", "-o", "json").want(t, 2))
+	if asked.Deleted || asked.Files < 5 || len(asked.Rings) == 0 || asked.Rings[0].Events == 0 {
+		t.Errorf("%+v", asked)
+	}
 	s.run("reset", "--yes", "--keep-config").want(t, 0, "deleted")
 	if left := s.entries("data"); fmt.Sprint(left) != "[config.d lock]" {
 		t.Errorf("left: %v", left)
 	}
-	s.run("reset", "--yes").want(t, 0, "deleted 1 files")
+	if r := decode[reset](t, s.run("reset", "--yes", "-o", "json").want(t, 0)); !r.Deleted || r.Files != 1 {
+		t.Errorf("%+v", r)
+	}
 	if left := s.entries("data"); fmt.Sprint(left) != "[lock]" {
 		t.Errorf("left: %v", left)
 	}
@@ -231,6 +238,23 @@ func TestReset(t *testing.T) {
 	s.run("events", "--name", "epoch", "-o", "json").want(t, 0, `"why":"new"`)
 	p.signal(sigTerm)
 	p.exits(0, stopTime)
+}
+
+// TestResetOfNoStore: a folder that was never a store's keeps what it has, though the
+// names are those of one.
+func TestResetOfNoStore(t *testing.T) {
+	s := newSandbox(t, "")
+	if err := os.MkdirAll(s.path("etc/config.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write("etc/config.d/10-pump.yaml", "{}\n")
+	s.run("reset", "--yes", "--dir", s.path("etc")).want(t, 1, "no folder of a store")
+	if left := s.entries("etc/config.d"); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	if left := s.entries("etc"); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 // TestResetHalfWay: whatever a stop in the middle of a reset left, an agent starts
@@ -341,12 +365,45 @@ func TestStoppedVerbsKeepTheOwner(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	s.run("export", "--dir", s.path("data"), "--file", "all").want(t, 0)
+	owned("export")
 	s.run("backup", "b").want(t, 0)
 	owned("backup")
+	about, err := os.ReadFile(s.path("data/store.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range [][]string{{"backup", "x"}, {"reset"}} { // they can't open it, and make a folder all the same
+		if err := os.RemoveAll(s.path("data/rings")); err != nil {
+			t.Fatal(err)
+		}
+		newer(t, s.path("data/store.json"))
+		s.run(verb...).want(t, 2)
+		owned(fmt.Sprint(verb, " of a newer store"))
+	}
+	if err := os.WriteFile(s.path("data/store.json"), about, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.run("restore", "b", "--yes").want(t, 0)
 	owned("restore")
 	s.run("reset").want(t, 2)
 	owned("reset, asked")
 	s.run("reset", "--yes").want(t, 0)
 	owned("reset")
+}
+
+// newer makes a store one of a version that nobody has, and leaves the file's owner.
+func newer(t *testing.T, about string) {
+	t.Helper()
+	f, err := os.OpenFile(about, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString(`{"format":99}`)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -335,17 +335,23 @@ func (j *job) aside(old string) (string, error) {
 }
 
 // OwnAs gives a folder and all in it to the owner of another, where the process may
-// do so: root puts things in place for the agent's user.
+// do so: root puts things in place for the agent's user. It follows no link out of the
+// folder, which may be that user's.
 func OwnAs(dir string, like fs.FileInfo) error {
 	st, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, int(st.Uid), int(st.Gid))
+		return root.Lchown(path, int(st.Uid), int(st.Gid))
 	})
 }
 
