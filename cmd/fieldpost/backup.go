@@ -191,7 +191,7 @@ func copyChecked(to io.Writer, from io.Reader) (*backup.Manifest, int64, error) 
 	}
 	checked := make(chan verdict, 1)
 	go func() {
-		m, err := backup.Check(r)
+		m, err := backup.Check(r, nil)
 		_, _ = io.Copy(io.Discard, r) // the copy itself goes on to its end
 		checked <- verdict{m, err}
 	}()
