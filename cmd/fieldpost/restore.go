@@ -29,9 +29,10 @@ against its sums, and then takes its place in one step: a power cut leaves the o
 store or the new one. A store that is there is moved aside, to FOLDER.before-restore,
 and only with --yes.
 
-The new store has an id of its own, and a new epoch begins with its first start. The
-config files of the backup are put beside it, in FOLDER/config.restored: those in
-/etc/fieldpost are not touched.`,
+The new store has an id of its own, and a new epoch begins with its first start. Keys
+that were deleted since the backup was made are valid again. The config files of the
+backup are put beside it, in FOLDER/config.restored: those in /etc/fieldpost are not
+touched.`,
 		Example: `  sudo systemctl stop fieldpost
   sudo fieldpost restore /mnt/usb/greenhouse.tar.zst --yes
   sudo systemctl start fieldpost`,
