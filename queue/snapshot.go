@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +28,8 @@ type Snapshot struct {
 	Epoch uint32
 	LastN uint64 // the highest n in it
 
-	// Files are to be copied in their order, state.db first: while a snapshot has it,
-	// it can't grow past what is mapped of it.
+	// Files are to be copied in their order, state.db first: while a snapshot has a large
+	// one, it can't grow past what is mapped of it.
 	Files []*SnapshotFile
 
 	store *Store
@@ -53,7 +54,10 @@ type SnapshotFile struct {
 const (
 	// snapshotHeld bounds the bytes of newest segments that a snapshot holds in RAM.
 	snapshotHeld = 4 << 20
-	// snapshotHold is how long the copy of state.db may take: a move that needs it to
+	// stateHeld is up to what size state.db is held in RAM too: who takes it slowly then
+	// keeps nothing from being opened anew.
+	stateHeld = 4 << 20
+	// snapshotHold is how long the copy of a larger state.db may take: a move that needs it to
 	// grow past stateMapped waits for that.
 	snapshotHold = time.Minute
 )
@@ -102,6 +106,9 @@ func (p *Snapshot) hold(s *Store) error {
 		p.LastN = max(p.LastN, r.movedN)
 	}
 	s.mu.RUnlock()
+	if err := p.beginState(); err != nil {
+		return err
+	}
 	if err := p.holdState(); err != nil {
 		return err
 	}
@@ -116,9 +123,9 @@ func (p *Snapshot) hold(s *Store) error {
 	return nil
 }
 
-// holdState begins a read transaction on state.db, past the lock of the store's
+// beginState begins a read transaction on state.db, past the lock of the store's
 // own reads: each commit takes that for an instant.
-func (p *Snapshot) holdState() error {
+func (p *Snapshot) beginState() error {
 	p.state.mu.RLock()
 	defer p.state.mu.RUnlock()
 	if p.db = p.state.db; p.db == nil {
@@ -131,7 +138,21 @@ func (p *Snapshot) holdState() error {
 	if err != nil {
 		return err
 	}
-	p.Files = append(p.Files, &SnapshotFile{Name: "state.db", Size: p.tx.Size(), snap: p, until: time.Now().Add(snapshotHold)})
+	return nil
+}
+
+// holdState takes hold of state.db: of one that is not large at once.
+func (p *Snapshot) holdState() error {
+	file := &SnapshotFile{Name: "state.db", Size: p.tx.Size(), snap: p, until: time.Now().Add(snapshotHold)}
+	p.Files = append(p.Files, file)
+	if file.Size > stateHeld {
+		return nil
+	}
+	content := bytes.NewBuffer(make([]byte, 0, file.Size))
+	if _, err := p.writeState(content); err != nil {
+		return fmt.Errorf("copy %s: %w", file.Name, err)
+	}
+	file.content = content.Bytes()
 	return nil
 }
 
