@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -232,9 +233,9 @@ func TestSnapshotThatNobodyTakes(t *testing.T) {
 // none; and what was copied of a state.db that was opened anew does not count.
 func TestSnapshotOfAFailingDisk(t *testing.T) {
 	opt := testOptions(t.TempDir())
-	fail := ""
+	var fail atomic.Bool
 	opt.Fault = func(step string) error {
-		if step == fail {
+		if step == "segment commit" && fail.Load() {
 			return errKilled
 		}
 		return nil
@@ -242,11 +243,11 @@ func TestSnapshotOfAFailingDisk(t *testing.T) {
 	s := open(t, opt)
 	largeState(t, s)
 	put(t, s, "events", "one")
-	fail = "segment commit"
+	fail.Store(true)
 	if _, err := s.Snapshot(); !errors.Is(err, errKilled) {
 		t.Fatalf("a snapshot without what was acknowledged: %v", err)
 	}
-	fail = ""
+	fail.Store(false)
 	snap := snapshotOf(t, s)
 	if snap.Files[0].content != nil {
 		t.Fatal("state.db is not large")
