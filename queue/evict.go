@@ -137,6 +137,13 @@ func (s *Store) dropForHeadroom() (short bool) {
 		return false // a disk that can't be asked fails the move itself
 	}
 	want := s.headroom(size)
+	if free < want*3/4 && s.endSnapshots() {
+		s.log.Warn("disk below its headroom: a backup ends")
+		return false // what was copied may lie on this very disk, and go with it: the next move sees
+	}
+	if free < want { // what a snapshot keeps goes with it: nothing more has to go for that
+		free += s.keptBySnapshots()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if free >= want {

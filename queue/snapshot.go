@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,20 +20,24 @@ import (
 
 // Snapshot is a store as it is between two moves of its journal: files that belong
 // together, to be copied while the store goes on. It has every record and row that
-// was acknowledged before it was asked for. Whoever took it closes it.
+// was acknowledged before it was asked for. Whoever took it closes it. Files that
+// the store evicts meanwhile stay on the disk for it, until they are copied; once a
+// quarter of the headroom is used up it has to give up the rest.
 type Snapshot struct {
 	ID    string // the store's own id
 	Epoch uint32
 	LastN uint64 // the highest n in it
 
-	// Files are to be copied in their order, state.db first: while a snapshot has it,
-	// it can't grow past what is mapped of it.
+	// Files are to be copied in their order, state.db first: while a snapshot has a large
+	// one, it can't grow past what is mapped of it.
 	Files []*SnapshotFile
 
+	store *Store
 	state *state
 	db    *bolt.DB
 	tx    *bolt.Tx
 	once  sync.Once
+	short atomic.Bool // it was ended for the disk's headroom
 }
 
 // SnapshotFile is one file of a snapshot.
@@ -48,7 +54,10 @@ type SnapshotFile struct {
 const (
 	// snapshotHeld bounds the bytes of newest segments that a snapshot holds in RAM.
 	snapshotHeld = 4 << 20
-	// snapshotHold is how long the copy of state.db may take: a move that needs it to
+	// stateHeld is up to what size state.db is held in RAM too: who takes it slowly then
+	// keeps nothing from being opened anew.
+	stateHeld = 4 << 20
+	// snapshotHold is how long the copy of a larger state.db may take: a move that needs it to
 	// grow past stateMapped waits for that.
 	snapshotHold = time.Minute
 )
@@ -70,11 +79,14 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if err != nil && !s.readsAll(err) {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
-	snap := &Snapshot{state: s.state}
+	snap := &Snapshot{store: s, state: s.state}
 	if err := snap.hold(s); err != nil {
 		snap.Close()
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
+	s.mu.Lock()
+	s.snapshots[snap] = struct{}{}
+	s.mu.Unlock()
 	return snap, nil
 }
 
@@ -94,6 +106,9 @@ func (p *Snapshot) hold(s *Store) error {
 		p.LastN = max(p.LastN, r.movedN)
 	}
 	s.mu.RUnlock()
+	if err := p.beginState(); err != nil {
+		return err
+	}
 	if err := p.holdState(); err != nil {
 		return err
 	}
@@ -108,9 +123,9 @@ func (p *Snapshot) hold(s *Store) error {
 	return nil
 }
 
-// holdState begins a read transaction on state.db, past the lock of the store's
+// beginState begins a read transaction on state.db, past the lock of the store's
 // own reads: each commit takes that for an instant.
-func (p *Snapshot) holdState() error {
+func (p *Snapshot) beginState() error {
 	p.state.mu.RLock()
 	defer p.state.mu.RUnlock()
 	if p.db = p.state.db; p.db == nil {
@@ -123,7 +138,21 @@ func (p *Snapshot) holdState() error {
 	if err != nil {
 		return err
 	}
-	p.Files = append(p.Files, &SnapshotFile{Name: "state.db", Size: p.tx.Size(), snap: p, until: time.Now().Add(snapshotHold)})
+	return nil
+}
+
+// holdState takes hold of state.db: of one that is not large at once.
+func (p *Snapshot) holdState() error {
+	file := &SnapshotFile{Name: "state.db", Size: p.tx.Size(), snap: p, until: time.Now().Add(snapshotHold)}
+	p.Files = append(p.Files, file)
+	if file.Size > stateHeld {
+		return nil
+	}
+	content := bytes.NewBuffer(make([]byte, 0, file.Size))
+	if _, err := p.writeState(content); err != nil {
+		return fmt.Errorf("copy %s: %w", file.Name, err)
+	}
+	file.content = content.Bytes()
 	return nil
 }
 
@@ -141,7 +170,7 @@ func (p *Snapshot) holdSegment(ring string, seg *segment, newest bool, held *int
 		return err
 	}
 	size := pagesIn(f, st.Size())
-	file := &SnapshotFile{Name: path.Join("rings", ring, filepath.Base(seg.path)), Size: size, file: f}
+	file := &SnapshotFile{Name: path.Join("rings", ring, filepath.Base(seg.path)), Size: size, file: f, snap: p}
 	p.Files = append(p.Files, file)
 	if !newest {
 		return nil
@@ -169,15 +198,20 @@ func pagesIn(f *os.File, size int64) int64 {
 	return int64(in.high) * blockSize
 }
 
-// WriteTo copies the file. A failure leaves less than Size written.
+// WriteTo copies the file, once, and lets go of it. A failure leaves less than Size
+// written.
 func (f *SnapshotFile) WriteTo(w io.Writer) (n int64, err error) {
 	switch {
 	case f.file != nil:
 		n, err = io.Copy(w, io.NewSectionReader(f.file, 0, f.Size))
-		if err == nil && n < f.Size {
+		switch {
+		case errors.Is(err, os.ErrClosed) && f.snap.short.Load():
+			err = errShort
+		case err == nil && n < f.Size:
 			err = io.ErrUnexpectedEOF
 		}
-	case f.snap != nil:
+		f.file.Close() // it may be unlinked, and is on the disk for us alone
+	case f.content == nil:
 		n, err = f.snap.writeState(&untilWriter{w, f.until})
 	default:
 		var k int
@@ -225,12 +259,63 @@ func (p *Snapshot) letGo() {
 func (p *Snapshot) Close() {
 	p.once.Do(func() {
 		p.letGo()
-		for _, f := range p.Files {
-			if f.file != nil {
-				f.file.Close()
-			}
-		}
+		p.closeFiles()
+		p.store.mu.Lock()
+		delete(p.store.snapshots, p)
+		p.store.mu.Unlock()
 	})
+}
+
+// closeFiles may run beside a copy, which then ends with os.ErrClosed.
+func (p *Snapshot) closeFiles() {
+	for _, f := range p.Files {
+		if f.file != nil {
+			f.file.Close()
+		}
+	}
+}
+
+// errShort: the snapshot had to give its files up.
+var errShort = errors.New("the disk ran short, and what the copy kept of evicted events had to go: free some space, or copy to another disk")
+
+// unlinked is what the disk still has of evicted segments for this snapshot alone.
+func (p *Snapshot) unlinked() (bytes int64) {
+	for _, f := range p.Files {
+		if f.file == nil {
+			continue
+		}
+		info, err := f.file.Stat()
+		if err != nil { // copied already
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
+			bytes += int64(st.Blocks) * 512
+		}
+	}
+	return bytes
+}
+
+// keptBySnapshots is what snapshots keep of evicted segments on the disk.
+func (s *Store) keptBySnapshots() (bytes int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for p := range s.snapshots {
+		bytes += p.unlinked()
+	}
+	return bytes
+}
+
+// endSnapshots takes the files from all snapshots, and reports whether there were any.
+func (s *Store) endSnapshots() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.snapshots {
+		p.short.Store(true)
+		p.closeFiles()
+	}
+	ended := len(s.snapshots) > 0
+	clear(s.snapshots)
+	return ended
 }
 
 // untilWriter takes nothing after a moment.

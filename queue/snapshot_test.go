@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -177,25 +180,78 @@ func readFile(t *testing.T, path string) []byte {
 	return b
 }
 
+// largeState makes state.db one that is not held in RAM.
+func largeState(t *testing.T, s *Store) {
+	t.Helper()
+	for i := range uint64(stateHeld/10_000 + 20) {
+		if _, err := s.Append(Batch{Rows: []Row{{"keys", fmt.Sprint("large", i), noise(i, 10_000)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSnapshotThatNobodyTakes: state.db fails on a full disk, and is opened anew while
+// a snapshot of it waits to be copied: rows are read all the time.
+func TestSnapshotThatNobodyTakes(t *testing.T) {
+	dir := mountSmall(t, "4m")
+	opt := testOptions(filepath.Join(dir, "store"))
+	opt.JournalBytes = 256 << 10
+	s := open(t, opt)
+	put(t, s, "events", texts(1, 20)...)
+	snap := snapshotOf(t, s)
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size >= 1; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	for i := uint64(0); err == nil; i++ {
+		_, err = s.Append(Batch{Rows: []Row{{"keys", fmt.Sprint(i), noise(i, 900)}}})
+	}
+	if err = s.Move(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "state.db") {
+		t.Fatalf("a full disk: %v", err)
+	}
+	if err := s.Each("keys", "", func(string, []byte) bool { return true }); err != nil {
+		t.Fatalf("rows can't be read: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := s.Move(); err != nil {
+		t.Fatalf("with room again: %v", err)
+	}
+	copyOut(t, snap)
+}
+
 // TestSnapshotOfAFailingDisk: what can't be moved is in no snapshot, so there is
 // none; and what was copied of a state.db that was opened anew does not count.
 func TestSnapshotOfAFailingDisk(t *testing.T) {
 	opt := testOptions(t.TempDir())
-	fail := ""
+	var fail atomic.Bool
 	opt.Fault = func(step string) error {
-		if step == fail {
+		if step == "segment commit" && fail.Load() {
 			return errKilled
 		}
 		return nil
 	}
 	s := open(t, opt)
+	largeState(t, s)
 	put(t, s, "events", "one")
-	fail = "segment commit"
+	fail.Store(true)
 	if _, err := s.Snapshot(); !errors.Is(err, errKilled) {
 		t.Fatalf("a snapshot without what was acknowledged: %v", err)
 	}
-	fail = ""
+	fail.Store(false)
 	snap := snapshotOf(t, s)
+	if snap.Files[0].content != nil {
+		t.Fatal("state.db is not large")
+	}
 	s.state.mu.Lock()
 	s.state.doubt = true
 	s.state.mu.Unlock()
@@ -288,6 +344,7 @@ func TestRenewRefuses(t *testing.T) {
 func TestSnapshotDoesNotHoldTheStore(t *testing.T) {
 	s := open(t, testOptions(t.TempDir()))
 	put(t, s, "events", texts(1, 200)...)
+	largeState(t, s)
 	snap := snapshotOf(t, s)
 	r, w := io.Pipe()
 	copied := make(chan error, 1)

@@ -57,6 +57,8 @@ type Store struct {
 	moveErr  error         // of the last move; nil when it worked
 	moved    chan struct{} // closed and made anew when a move ends, well or not
 
+	snapshots map[*Snapshot]struct{} // that were neither closed nor ended
+
 	closed atomic.Bool
 	kick   chan struct{} // wakes the mover
 	wished chan struct{} // a ring that thins asks for it

@@ -74,10 +74,12 @@ func (a *app) backup(ctx context.Context, file, dir, path string) (*backup.Manif
 		<-ctx.Done()
 		from.Close()
 	}()
+	b := a.bar("backup")
+	defer b.end()
 	if file == "-" {
-		return copyChecked(a.Out, from)
+		return copyChecked(a.Out, from, b.told)
 	}
-	m, size, err := writeBackup(file, from)
+	m, size, err := writeBackup(file, from, b.told)
 	if err != nil {
 		return nil, 0, fmt.Errorf("write %s: %w", file, err)
 	}
@@ -107,10 +109,6 @@ func (a *app) stoppedBackup(dir, path string, noAgent error) (io.ReadCloser, err
 		}
 	}
 	cfg.DataDir = dir
-	folder, err := os.Stat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
 	store, err := a.openStopped(dir)
 	if err != nil {
 		return nil, err
@@ -120,9 +118,8 @@ func (a *app) stoppedBackup(dir, path string, noAgent error) (io.ReadCloser, err
 	go func() {
 		defer close(s.closed)
 		err := store.backup(w, cfg)
-		store.close()
-		if oerr := backup.OwnAs(dir, folder); err == nil { // root made some of its files
-			err = oerr
+		if cerr := store.close(); err == nil {
+			err = cerr
 		}
 		_ = w.CloseWithError(err) // never fails
 	}()
@@ -154,7 +151,7 @@ func (s *stoppedStore) backup(w io.Writer, cfg *config.Config) error {
 }
 
 // writeBackup writes a file whole or not at all.
-func writeBackup(file string, from io.Reader) (m *backup.Manifest, size int64, err error) {
+func writeBackup(file string, from io.Reader, progress backup.Progress) (m *backup.Manifest, size int64, err error) {
 	fresh := file + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) { // of one that was cut off
 		return nil, 0, err
@@ -163,7 +160,7 @@ func writeBackup(file string, from io.Reader) (m *backup.Manifest, size int64, e
 	if err != nil {
 		return nil, 0, err
 	}
-	m, size, err = copyChecked(f, from)
+	m, size, err = copyChecked(f, from, progress)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -188,7 +185,7 @@ func removeIfThere(path string) error {
 
 // copyChecked copies a backup and reads it as it passes: what is no whole backup is
 // an error.
-func copyChecked(to io.Writer, from io.Reader) (*backup.Manifest, int64, error) {
+func copyChecked(to io.Writer, from io.Reader, progress backup.Progress) (*backup.Manifest, int64, error) {
 	r, w := io.Pipe()
 	type verdict struct {
 		m   *backup.Manifest
@@ -196,7 +193,7 @@ func copyChecked(to io.Writer, from io.Reader) (*backup.Manifest, int64, error) 
 	}
 	checked := make(chan verdict, 1)
 	go func() {
-		m, err := backup.Check(r)
+		m, err := backup.Check(r, progress)
 		_, _ = io.Copy(io.Discard, r) // the copy itself goes on to its end
 		checked <- verdict{m, err}
 	}()
@@ -225,7 +222,7 @@ func (a *app) tellBackup(file string, m *backup.Manifest, size int64, out format
 	if file == "-" {
 		w, name = a.Err, "the standard output"
 	}
-	fmt.Fprintf(w, "%s: %s of agent %s up to %s, %d files of config\n", name, bytesText(size), m.Agent, m.Position, len(m.Configs()))
+	fmt.Fprintf(w, "%s: %s of agent %s up to %s, %d files of config\n", name, bytesText(size), printable(m.Agent), m.Position, len(m.Configs()))
 	if len(m.LeftOut) > 0 {
 		fmt.Fprintf(w, "not in it, since the config only refers to it: %s\n", printable(strings.Join(m.LeftOut, ", ")))
 	}

@@ -193,71 +193,6 @@ func TestBackupStopped(t *testing.T) {
 	}
 }
 
-// TestReset: it says what would go, deletes it when told to, and leaves a folder in
-// which an agent begins anew.
-func TestReset(t *testing.T) {
-	s := newSandbox(t, "")
-	s.run("reset", "--yes").want(t, 0, "there is nothing")
-	p := s.agent()
-	s.mustPublish("a", 1)
-	s.run("keys", "create", "--name", "phone", "--role", "read").want(t, 0)
-	p.signal(sigTerm)
-	p.exits(0, stopTime)
-	id := s.storeID(s.path("data"))
-	if err := os.MkdirAll(s.path("data/config.d"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.write("data/config.d/panel.yaml", "{}\n")
-	s.run("reset").want(t, 2, "events", "--yes", "files")
-	s.run("reset", "--keep-config").want(t, 2)
-	if len(s.stored(s.path("data"))) == 0 {
-		t.Fatal("it deleted without --yes")
-	}
-	s.run("reset", "--yes", "--keep-config").want(t, 0, "deleted")
-	if left := s.entries("data"); fmt.Sprint(left) != "[config.d lock]" {
-		t.Errorf("left: %v", left)
-	}
-	s.run("reset", "--yes").want(t, 0, "deleted 1 files")
-	if left := s.entries("data"); fmt.Sprint(left) != "[lock]" {
-		t.Errorf("left: %v", left)
-	}
-	p = s.agent()
-	if r := s.run("keys", "list").want(t, 0); strings.Contains(r.out, "phone") {
-		t.Error("a key outlived it")
-	}
-	if now := s.storeID(s.path("data")); now == id {
-		t.Error("the store has the old id")
-	}
-	s.run("events", "--name", "epoch", "-o", "json").want(t, 0, `"why":"new"`)
-	p.signal(sigTerm)
-	p.exits(0, stopTime)
-}
-
-// TestResetHalfWay: whatever a stop in the middle of a reset left, an agent starts
-// on, and a second reset takes.
-func TestResetHalfWay(t *testing.T) {
-	for at := range resetNames {
-		s := newSandbox(t, "")
-		p := s.agent()
-		s.mustPublish("a", 1)
-		p.signal(sigTerm)
-		p.exits(0, stopTime)
-		for _, name := range resetNames[:at+1] {
-			if err := os.RemoveAll(s.path("data/" + name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		p = s.agent()
-		s.mustPublish("b", 2)
-		p.signal(sigTerm)
-		p.exits(0, stopTime)
-		s.run("reset", "--yes").want(t, 0)
-		if left := s.entries("data"); fmt.Sprint(left) != "[lock]" {
-			t.Errorf("left: %v", left)
-		}
-	}
-}
-
 func (s *sandbox) entries(name string) []string {
 	s.t.Helper()
 	list, err := os.ReadDir(s.path(name))
@@ -341,12 +276,45 @@ func TestStoppedVerbsKeepTheOwner(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	s.run("export", "--dir", s.path("data"), "--file", "all").want(t, 0)
+	owned("export")
 	s.run("backup", "b").want(t, 0)
 	owned("backup")
+	about, err := os.ReadFile(s.path("data/store.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range [][]string{{"backup", "x"}, {"reset"}} { // they can't open it, and make a folder all the same
+		if err := os.RemoveAll(s.path("data/rings")); err != nil {
+			t.Fatal(err)
+		}
+		newer(t, s.path("data/store.json"))
+		s.run(verb...).want(t, 2)
+		owned(fmt.Sprint(verb, " of a newer store"))
+	}
+	if err := os.WriteFile(s.path("data/store.json"), about, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.run("restore", "b", "--yes").want(t, 0)
 	owned("restore")
 	s.run("reset").want(t, 2)
 	owned("reset, asked")
 	s.run("reset", "--yes").want(t, 0)
 	owned("reset")
+}
+
+// newer makes a store one of a version that nobody has, and leaves the file's owner.
+func newer(t *testing.T, about string) {
+	t.Helper()
+	f, err := os.OpenFile(about, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString(`{"format":99}`)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -58,10 +58,7 @@ func diskCheck(_ context.Context, p *patient) []symptom {
 		return one(ailing, fmt.Sprintf("the disk of %s can't be asked: %v", dir, err), "")
 	}
 	free, size := int64(st.Bavail)*int64(st.Bsize), int64(st.Blocks)*int64(st.Bsize)
-	headroom := int64(p.config.Store.Headroom)
-	if headroom == 0 {
-		headroom = min(200e6, size/10) // as the store does
-	}
+	headroom := headroomOf(int64(p.config.Store.Headroom), size)
 	text := fmt.Sprintf("%s: %s free of %s, %d files", dir, bytesText(free), bytesText(size), st.Ffree)
 	const cure = "make room, or bound store.rings: the oldest events go meanwhile"
 	switch {
@@ -71,6 +68,15 @@ func diskCheck(_ context.Context, p *patient) []symptom {
 		return one(ailing, text+": hardly any file can be made", cure)
 	}
 	return one(healthy, text, "")
+}
+
+// headroomOf is the free space that a store keeps on a file system, as the store
+// finds it; set is what the config says, 0 nothing.
+func headroomOf(set, size int64) int64 {
+	if set != 0 {
+		return max(set, 0)
+	}
+	return min(200e6, size/10)
 }
 
 func cardCheck(_ context.Context, p *patient) []symptom {

@@ -48,7 +48,7 @@ It reads from the running agent, or with --dir from the store of a stopped one.`
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "read the store in this `folder`; its agent must be stopped")
 	cmd.Flags().StringVar(&file, "file", "-", "write to this `file`; - is the standard output")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
 		var src eventSource
@@ -57,7 +57,7 @@ It reads from the running agent, or with --dir from the store of a stopped one.`
 			if err != nil {
 				return err
 			}
-			defer store.close()
+			defer func() { err = errors.Join(err, store.close()) }()
 			src = store
 		} else {
 			c := a.client()

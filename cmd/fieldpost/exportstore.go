@@ -10,6 +10,7 @@ import (
 
 	"fieldpost/edge"
 	"fieldpost/edge/agent"
+	"fieldpost/edge/backup"
 	"fieldpost/queue"
 )
 
@@ -18,19 +19,35 @@ const exportPage = 1000
 
 // stoppedStore reads from the folder of an agent that does not run.
 type stoppedStore struct {
-	store *queue.Store
-	log   *edge.Log
-	agent string
+	store  *queue.Store
+	log    *edge.Log
+	agent  string
+	dir    string
+	folder os.FileInfo // dir as it was
 }
 
 var _ eventSource = (*stoppedStore)(nil)
 
 // openStopped opens the store in dir, which another machine may have written:
-// its serial is kept, so that it stays the same store.
+// its serial is kept, so that it stays the same store. What root made there, also
+// where it can't be opened, is given to the folder's owner.
 func (a *app) openStopped(dir string) (*stoppedStore, error) {
-	if _, err := os.Stat(dir); err != nil {
+	folder, err := os.Stat(dir)
+	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s, err := a.openAsIs(dir)
+	if err != nil && !errors.Is(err, queue.ErrLocked) {
+		err = errors.Join(err, backup.OwnAs(dir, folder))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.dir, s.folder = dir, folder
+	return s, nil
+}
+
+func (a *app) openAsIs(dir string) (*stoppedStore, error) {
 	board, err := edge.ThisBoard()
 	if err != nil {
 		return nil, err
@@ -79,7 +96,11 @@ func serialOf(dir string) (string, bool) {
 	return *about.Serial, true
 }
 
-func (s *stoppedStore) close() { _ = s.store.Close() } // what it moved may be moved again
+// close lets go of the store, and gives what root made of it to the folder's owner.
+func (s *stoppedStore) close() error {
+	_ = s.store.Close() // what it moved may be moved again
+	return backup.OwnAs(s.dir, s.folder)
+}
 
 // outline is what the store has.
 func (s *stoppedStore) outline(context.Context) (outline, error) {

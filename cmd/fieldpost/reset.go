@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,9 +22,10 @@ func resetVerb(a *app) *cobra.Command {
 		Use:   "reset",
 		Short: "Deletes all that is stored, and what the API changed of the config",
 		Long: `Deletes the store: events, keys, mailboxes, cursors, what is still to be delivered,
-and what was salvaged of it. The agent must be stopped. What the API wrote of the
-config (config.d) goes too, unless --keep-config is given; the config files stay.
-The next start begins a new store, which nobody has claimed.
+what was salvaged of it, and the config files that a restore put beside it. The agent
+must be stopped. What the API wrote of the config (config.d) goes too, unless
+--keep-config is given; the config files in place stay. The next start begins a new
+store, which nobody has claimed.
 
 Without --yes it only says what would go, with exit code 2.`,
 		Args: takes(0, 0, "no argument"),
@@ -31,6 +33,7 @@ Without --yes it only says what would go, with exit code 2.`,
 	cmd.Flags().StringVar(&dir, "dir", "", "the `folder` of the store (default: the config's data_dir)")
 	cmd.Flags().BoolVar(&yes, "yes", false, "delete it")
 	cmd.Flags().BoolVar(&keep, "keep-config", false, "keep what the API wrote of the config")
+	out := outputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if dir == "" {
 			cfg, err := a.loadConfig("", nil)
@@ -39,49 +42,95 @@ Without --yes it only says what would go, with exit code 2.`,
 			}
 			dir = cfg.DataDir
 		}
-		dir = filepath.Clean(dir)
-		return a.reset(dir, yes, keep)
+		r := &reset{Dir: filepath.Clean(dir), Rings: []resetRing{}, Stay: []string{}}
+		err := a.reset(r, yes, keep)
+		if err != nil && exitCode(err) != exitUsage {
+			return err
+		}
+		if perr := a.printReset(r, *out); err == nil {
+			err = perr
+		}
+		return err
 	}
 	return cmd
+}
+
+// reset is what a reset deletes, or deleted.
+type reset struct {
+	Dir     string      `json:"dir"`
+	Deleted bool        `json:"deleted"`
+	Files   int         `json:"files"`
+	Bytes   int64       `json:"bytes"`
+	Rings   []resetRing `json:"rings"` // where they could be counted, and nothing was deleted
+	Stay    []string    `json:"stay"`  // older stores beside it
+}
+
+type resetRing struct {
+	Name   string `json:"name"`
+	Events uint64 `json:"events"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // resetNames is what goes, below the store's folder, in this order: a stop half way
 // leaves a store that still opens, and a second reset does the rest.
 var resetNames = []string{"rings", "damaged", "journal-0", "journal-1", "store.json", "state.db", "claim", "running", "config.restored"}
 
-func (a *app) reset(dir string, yes, keep bool) error {
-	folder, err := os.Stat(dir)
+// storeMarks are what a folder that was a store's has, the last after a reset too.
+var storeMarks = []string{"state.db", "store.json", "lock"}
+
+func (a *app) reset(r *reset, yes, keep bool) error {
+	folder, err := os.Stat(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		_, err := fmt.Fprintf(a.Out, "there is nothing in %s\n", dir)
-		return err
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	gone := resetNames
-	if !keep {
-		gone = append(gone[:len(gone):len(gone)], "config.d")
+	if !slices.ContainsFunc(storeMarks, func(name string) bool { return exists(filepath.Join(r.Dir, name)) }) {
+		return fmt.Errorf("reset: %s is no folder of a store: nothing was deleted", r.Dir)
 	}
+	gone := leaves(r.Dir, keep)
+	for _, name := range gone {
+		files, bytes := weigh(filepath.Join(r.Dir, name))
+		r.Files, r.Bytes = r.Files+files, r.Bytes+bytes
+	}
+	r.Stay = olderStores(r.Dir)
 	if !yes {
-		return a.tellReset(dir, gone, folder)
+		if err := a.countRings(r); err != nil {
+			return err
+		}
+		return usagef("reset: it deletes %d files, %s, in %s: say --yes to do it", r.Files, bytesText(r.Bytes), r.Dir)
 	}
-	unlock, err := queue.Lock(dir)
+	unlock, err := queue.Lock(r.Dir)
 	if err != nil {
 		return resetError(err)
 	}
 	defer unlock()
-	files, bytes := weighAll(dir, gone)
 	for _, name := range gone {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("reset %s: %w", dir, err)
+		if err := os.RemoveAll(filepath.Join(r.Dir, name)); err != nil {
+			return fmt.Errorf("reset %s: %w", r.Dir, err)
 		}
 	}
-	if err := errors.Join(queue.SyncFolder(dir), backup.OwnAs(dir, folder)); err != nil {
-		return fmt.Errorf("reset %s: %w", dir, err)
+	if err := errors.Join(queue.SyncFolder(r.Dir), backup.OwnAs(r.Dir, folder)); err != nil {
+		return fmt.Errorf("reset %s: %w", r.Dir, err)
 	}
-	fmt.Fprintf(a.Out, "%s: deleted %d files, %s\n", dir, files, bytesText(bytes))
-	a.tellAside(dir)
+	r.Deleted = true
 	return nil
+}
+
+// leaves is what goes of a folder: each name, and what a kill or a power cut left of it
+// while it was being written again.
+func leaves(dir string, keep bool) (names []string) {
+	for _, name := range resetNames {
+		names = append(names, name)
+		if fresh := name + ".new"; exists(filepath.Join(dir, fresh)) {
+			names = append(names, fresh)
+		}
+	}
+	if !keep {
+		names = append(names, "config.d")
+	}
+	return names
 }
 
 func resetError(err error) error {
@@ -91,49 +140,60 @@ func resetError(err error) error {
 	return err
 }
 
-// tellReset says what a reset would delete: the events of each ring, where the store
-// can be opened, and the files.
-func (a *app) tellReset(dir string, gone []string, folder fs.FileInfo) error {
-	if exists(filepath.Join(dir, "state.db")) {
-		store, err := a.openStopped(dir)
-		switch {
-		case errors.Is(err, queue.ErrLocked):
-			return resetError(err)
-		case err != nil:
-			fmt.Fprintf(a.Err, "fieldpost: the events can't be counted: %s\n", oneLine(err.Error()))
-		default:
-			t := newTable(a.Out, "RING", "EVENTS", "BYTES")
-			for _, r := range store.store.Rings() {
-				t.row(r.Name, count(r.Last+1-r.First), bytesText(r.Bytes))
-			}
-			store.close()
-			if err := errors.Join(t.flush(), backup.OwnAs(dir, folder)); err != nil {
-				return err
-			}
+// countRings says how many events each ring has, where the store can be opened.
+func (a *app) countRings(r *reset) error {
+	if !exists(filepath.Join(r.Dir, "state.db")) {
+		return nil
+	}
+	store, err := a.openStopped(r.Dir)
+	if errors.Is(err, queue.ErrLocked) {
+		return resetError(err)
+	}
+	if err != nil {
+		fmt.Fprintf(a.Err, "fieldpost: the events can't be counted: %s\n", oneLine(err.Error()))
+		return nil
+	}
+	for _, ring := range store.store.Rings() {
+		r.Rings = append(r.Rings, resetRing{ring.Name, ring.Last + 1 - ring.First, ring.Bytes})
+	}
+	return store.close()
+}
+
+func (a *app) printReset(r *reset, out format) error {
+	if out == asJSON {
+		return printJSON(a.Out, r)
+	}
+	if len(r.Rings) > 0 {
+		t := newTable(a.Out, "RING", "EVENTS", "BYTES")
+		for _, ring := range r.Rings {
+			t.row(ring.Name, count(ring.Events), bytesText(ring.Bytes))
+		}
+		if err := t.flush(); err != nil {
+			return err
 		}
 	}
-	files, bytes := weighAll(dir, gone)
-	a.tellAside(dir)
-	return usagef("reset: it deletes %d files, %s, in %s: say --yes to do it", files, bytesText(bytes), dir)
+	switch {
+	case r.Deleted:
+		fmt.Fprintf(a.Out, "%s: deleted %d files, %s\n", r.Dir, r.Files, bytesText(r.Bytes))
+	case r.Files == 0:
+		fmt.Fprintf(a.Out, "there is nothing in %s\n", r.Dir)
+	}
+	if len(r.Stay) > 0 {
+		fmt.Fprintf(a.Out, "older stores stay: %s\n", printable(strings.Join(r.Stay, ", ")))
+	}
+	return nil
 }
 
-// tellAside names the old stores that a reset leaves.
-func (a *app) tellAside(dir string) {
-	old, _ := filepath.Glob(dir + ".before-restore*") // the pattern is good
-	if exists(dir + ".new") {
-		old = append(old, dir+".new")
+// olderStores are those that a restore left beside a store.
+func olderStores(dir string) []string {
+	found := []string{}
+	beside, _ := os.ReadDir(filepath.Dir(dir)) // what can't be seen can't be told
+	for _, e := range beside {
+		if name := e.Name(); strings.HasPrefix(name, filepath.Base(dir)+".before-restore") || name == filepath.Base(dir)+".new" {
+			found = append(found, filepath.Join(filepath.Dir(dir), name))
+		}
 	}
-	if len(old) > 0 {
-		fmt.Fprintf(a.Out, "older stores stay: %s\n", strings.Join(old, ", "))
-	}
-}
-
-func weighAll(dir string, names []string) (files int, bytes int64) {
-	for _, name := range names {
-		n, b := weigh(filepath.Join(dir, name))
-		files, bytes = files+n, bytes+b
-	}
-	return files, bytes
+	return found
 }
 
 // weigh counts the files below a path, and their bytes, as far as they can be seen.

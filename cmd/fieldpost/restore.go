@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"fieldpost/edge/backup"
 	"fieldpost/queue"
@@ -26,9 +29,10 @@ against its sums, and then takes its place in one step: a power cut leaves the o
 store or the new one. A store that is there is moved aside, to FOLDER.before-restore,
 and only with --yes.
 
-The new store has an id of its own, and a new epoch begins with its first start. The
-config files of the backup are put beside it, in FOLDER/config.restored: those in
-/etc/fieldpost are not touched.`,
+The new store has an id of its own, and a new epoch begins with its first start. Keys
+that were deleted since the backup was made are valid again. The config files of the
+backup are put beside it, in FOLDER/config.restored: those in /etc/fieldpost are not
+touched.`,
 		Example: `  sudo systemctl stop fieldpost
   sudo fieldpost restore /mnt/usb/greenhouse.tar.zst --yes
   sudo systemctl start fieldpost`,
@@ -37,13 +41,14 @@ config files of the backup are put beside it, in FOLDER/config.restored: those i
 	cmd.Flags().StringVar(&dir, "dir", "", "the `folder` to restore to (default: the config's data_dir)")
 	cmd.Flags().BoolVar(&yes, "yes", false, "move what is there aside")
 	out := outputFlag(cmd)
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		headroom := int64(0)
 		if dir == "" {
 			cfg, err := a.loadConfig("", nil)
 			if err != nil {
 				return err
 			}
-			dir = cfg.DataDir
+			dir, headroom = cfg.DataDir, int64(cfg.Store.Headroom)
 		}
 		dir = filepath.Clean(dir)
 		from, err := a.openFile(args[0])
@@ -51,13 +56,35 @@ config files of the backup are put beside it, in FOLDER/config.restored: those i
 			return err
 		}
 		defer from.Close()
-		done, err := backup.Restore(from, backup.Options{Dir: dir, Replace: yes})
+		ctx, stop := untilSignal(cmd.Context())
+		defer stop()
+		b := a.bar("restore")
+		done, err := backup.Restore(&untilDone{ctx, from}, backup.Options{Dir: dir, Replace: yes, Progress: b.told})
+		b.end()
 		if err != nil {
 			return a.restoreError(err, dir)
 		}
-		return a.tellRestored(done, dir, *out)
+		if err := a.tellRestored(done, dir, *out); err != nil {
+			return err
+		}
+		a.tellRoom(done, dir, headroom)
+		return nil
 	}
 	return cmd
+}
+
+// untilDone reads until its context ends. What a restore does after it read all is
+// short, and is not interrupted.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u *untilDone) Read(b []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, errors.New("interrupted: nothing was changed")
+	}
+	return u.r.Read(b)
 }
 
 // openFile opens a file to read; - is the standard input.
@@ -77,7 +104,31 @@ func (a *app) restoreError(err error, dir string) error {
 		files, bytes := weigh(dir)
 		return withCode(exitUsage, fmt.Errorf("%w: it has %d files, %s: --yes moves it to %s.before-restore", err, files, bytesText(bytes), dir))
 	}
+	if errors.Is(err, backup.ErrNewer) || errors.Is(err, queue.ErrNewer) {
+		return withCode(exitUsage, err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: run it as root (sudo)", err)
+	}
 	return err
+}
+
+// tellRoom says where the restored store would lose events to the headroom: beside
+// it lies what was there before.
+func (a *app) tellRoom(done *backup.Restored, dir string, headroom int64) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil { // the agent says so later
+		return
+	}
+	free, want := int64(st.Bavail)*int64(st.Bsize), headroomOf(headroom, int64(st.Blocks)*int64(st.Bsize))
+	if free >= want {
+		return
+	}
+	cure := "make room"
+	if done.Aside != "" {
+		cure = "take " + done.Aside + " to another disk, or delete it,"
+	}
+	fmt.Fprintf(a.Err, "fieldpost: %s free, and the agent keeps %s so by dropping the oldest events: %s before it starts\n", bytesText(free), bytesText(want), cure)
 }
 
 func (a *app) tellRestored(done *backup.Restored, dir string, out format) error {
@@ -90,7 +141,7 @@ func (a *app) tellRestored(done *backup.Restored, dir string, out format) error 
 			*backup.Manifest
 		}{dir, done.Aside, done.Configs, m})
 	}
-	fmt.Fprintf(a.Out, "%s: the store of agent %s up to %s, with a new id and, from its next start on, a new epoch\n", dir, m.Agent, m.Position)
+	fmt.Fprintf(a.Out, "%s: the store of agent %s up to %s, with a new id and, from its next start on, a new epoch\n", dir, printable(m.Agent), printable(m.Position))
 	if done.Aside != "" {
 		fmt.Fprintf(a.Out, "what was there is in %s\n", done.Aside)
 	}

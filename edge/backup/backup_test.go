@@ -118,14 +118,23 @@ func sample(t *testing.T) []byte {
 
 func TestRoundTrip(t *testing.T) {
 	file := sample(t)
-	m, err := Check(bytes.NewReader(file))
-	if err != nil {
-		t.Fatal(err)
+	var last, of int64
+	calls := 0
+	told := func(done, total int64) {
+		if calls++; done <= last || total < done {
+			t.Errorf("progress went from %d to %d of %d", last, done, total)
+		}
+		last, of = done, total
+	}
+	m, err := Check(bytes.NewReader(file), told)
+	if err != nil || calls < len(m.Members) || last != m.Bytes() || of != last {
+		t.Fatalf("%d calls, %d bytes of %d: %v", calls, last, of, err)
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	done, err := Restore(bytes.NewReader(file), Options{Dir: dir})
-	if err != nil || done.Aside != "" {
-		t.Fatal(done, err)
+	last = 0
+	done, err := Restore(bytes.NewReader(file), Options{Dir: dir, Progress: told})
+	if err != nil || done.Aside != "" || last != m.Bytes() {
+		t.Fatal(done, last, err)
 	}
 	id, epoch := holds(t, dir, "new", 120)
 	if id == m.Store || id == "" || fmt.Sprintf("%08x", epoch) == m.Epoch {
@@ -139,6 +148,26 @@ func TestRoundTrip(t *testing.T) {
 	if again, _ := holds(t, dir, "new", 120); again != id {
 		t.Error("each start has another id")
 	}
+}
+
+// TestTwoRestores: the second one neither takes nor clears the folder that the first
+// fills, where there is no store yet whose lock would keep it out.
+func TestTwoRestores(t *testing.T) {
+	file := sample(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	var second error
+	_, err := Restore(bytes.NewReader(file), Options{Dir: dir, Step: func(step string) {
+		if step == "unpack store/rings/events/00000000000000000051.seg" {
+			_, second = Restore(bytes.NewReader(file), Options{Dir: dir})
+		}
+	}})
+	if second == nil || !strings.Contains(second.Error(), "another restore") {
+		t.Errorf("the second one: %v", second)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, dir, "new", 120)
 }
 
 // TestRestoreMovesAside: what is there is refused, or kept.
@@ -240,7 +269,7 @@ func TestCutAndFlipped(t *testing.T) {
 		bad := bytes.Clone(file)
 		at := len(bad)*n/60 + n%7
 		bad[at] ^= 1 << (n % 8)
-		if _, err := Check(bytes.NewReader(bad)); err == nil { // a size of a buffer in the head of the packed data, no more
+		if _, err := Check(bytes.NewReader(bad), nil); err == nil { // a size of a buffer in the head of the packed data, no more
 			t.Logf("byte %d may be another", at)
 			harmless++
 			continue
@@ -331,7 +360,7 @@ func TestForgedMembers(t *testing.T) {
 	if all[1].Name != "store/state.db" || all[len(all)-1].Name != "sums.json" || !slices.Equal(entriesOf(t, pack(t, all))[1].body, all[1].body) {
 		t.Fatal("the test packs something else")
 	}
-	if _, err := Check(bytes.NewReader(pack(t, all))); err != nil {
+	if _, err := Check(bytes.NewReader(pack(t, all)), nil); err != nil {
 		t.Fatal(err)
 	}
 	change := func(at int, f func(*entry)) []entry {
@@ -356,6 +385,9 @@ func TestForgedMembers(t *testing.T) {
 	refused(t, dir, pack(t, remade(t, all, func(m *Manifest) { m.Members[1] = m.Members[0] })), "no backup has")
 	refused(t, dir, pack(t, remade(t, all, func(m *Manifest) { m.Members = nil })), "no store")
 	refused(t, dir, pack(t, remade(t, all, func(m *Manifest) { m.Members[1].Size = 1 << 50 })), "no space left")
+	refused(t, dir, pack(t, remade(t, all, func(m *Manifest) { // more than a number can say
+		m.Members[1].Size, m.Members[2].Size = 1<<62, 1<<62
+	})), "no space left")
 	refused(t, dir, pack(t, remade(t, all, func(m *Manifest) { m.Agent = "another" })), "its sum is another")
 	refused(t, dir, pack(t, all[1:]), "in the place of")
 	refused(t, dir, pack(t, change(0, func(e *entry) { e.body = make([]byte, maxManifest+1) })), "no backup's has")

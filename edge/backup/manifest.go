@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strings"
 	"time"
 )
@@ -42,9 +43,12 @@ type Member struct {
 	Size int64  `json:"size"` // in bytes
 }
 
-// Bytes is what all members take.
+// Bytes is what all members take; the most that there is where it is more than that.
 func (m *Manifest) Bytes() (n int64) {
 	for _, f := range m.Members {
+		if f.Size > math.MaxInt64-n {
+			return math.MaxInt64
+		}
 		n += f.Size
 	}
 	return n
@@ -60,10 +64,13 @@ func (m *Manifest) Configs() (paths []string) {
 	return paths
 }
 
+// ErrNewer: the file was written by a newer Fieldpost.
+var ErrNewer = errors.New("it is newer than this version")
+
 // check refuses a manifest that no backup of ours has.
 func (m *Manifest) check() error {
 	if m.Format > Format {
-		return fmt.Errorf("it is of format %d, and this version knows %d: install a newer fieldpost", m.Format, Format)
+		return fmt.Errorf("%w: it is of format %d, and %d is known: install a newer fieldpost", ErrNewer, m.Format, Format)
 	}
 	if m.Format < 1 || len(m.Members) > maxMembers {
 		return errors.New("its manifest makes no sense")

@@ -13,10 +13,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// Progress is told how many bytes of all members were read, after each piece. It
+// must return at once.
+type Progress func(done, total int64)
+
 // Check reads a backup to its end, writes nothing, and gives its manifest where
-// every member is there and has its sum.
-func Check(r io.Reader) (*Manifest, error) {
-	m, err := read(r, func(*Manifest) error { return nil }, func(Member, io.Reader) error { return nil })
+// every member is there and has its sum. progress may be nil.
+func Check(r io.Reader, progress Progress) (*Manifest, error) {
+	m, err := read(r, progress, func(*Manifest) error { return nil }, func(Member, io.Reader) error { return nil })
 	if err != nil {
 		return nil, fmt.Errorf("read backup: %w", err)
 	}
@@ -29,7 +33,7 @@ var errEarly = errors.New("it ends before its end: it is cut off")
 // read walks a backup. begin gets the manifest before anything else is read, and
 // each every member in its order, with what is to be read of it. They must not be
 // believed before read returned nil: the sums come last.
-func read(r io.Reader, begin func(*Manifest) error, each func(Member, io.Reader) error) (*Manifest, error) {
+func read(r io.Reader, progress Progress, begin func(*Manifest) error, each func(Member, io.Reader) error) (*Manifest, error) {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, err
@@ -38,6 +42,7 @@ func read(r io.Reader, begin func(*Manifest) error, each func(Member, io.Reader)
 	w := &walk{tar: tar.NewReader(z), sums: map[string]string{}}
 	m, err := w.manifest()
 	if err == nil {
+		w.meter = meter{told: progress, total: m.Bytes()}
 		err = begin(m)
 	}
 	for i := 0; err == nil && i < len(m.Members); i++ {
@@ -62,8 +67,23 @@ func read(r io.Reader, begin func(*Manifest) error, each func(Member, io.Reader)
 
 // walk reads members and their sums.
 type walk struct {
-	tar  *tar.Reader
-	sums map[string]string // as they were read
+	tar   *tar.Reader
+	sums  map[string]string // as they were read
+	meter meter
+}
+
+// meter counts what goes by.
+type meter struct {
+	told        Progress
+	done, total int64
+}
+
+func (m *meter) Write(b []byte) (int, error) {
+	m.done += int64(len(b))
+	if m.told != nil {
+		m.told(m.done, m.total)
+	}
+	return len(b), nil
 }
 
 // next goes to the next member, which must be a plain file of that name.
@@ -121,7 +141,7 @@ func (w *walk) member(f Member, each func(Member, io.Reader) error) error {
 		return fmt.Errorf("%s has %d bytes, and the manifest says %d", f.Name, size, f.Size)
 	}
 	sum := sha256.New()
-	from := io.TeeReader(w.tar, sum)
+	from := io.TeeReader(w.tar, io.MultiWriter(sum, &w.meter))
 	if err := each(f, from); err != nil {
 		return err
 	}

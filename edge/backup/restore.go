@@ -23,6 +23,8 @@ type Options struct {
 	// anything else in it, is ErrNotEmpty.
 	Replace bool
 
+	Progress Progress // may be nil
+
 	// Step, where it is set, is called before each step with its name: a test stops
 	// there as a power cut would.
 	Step func(name string)
@@ -177,10 +179,29 @@ func (j *job) clear() error {
 		return nil
 	}
 	if _, err := os.Lstat(filepath.Join(j.fresh, unfinished)); err == nil {
+		unlock, err := lockMark(j.fresh)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		return os.RemoveAll(j.fresh)
 	}
 	_, err := j.aside(j.fresh)
 	return err
+}
+
+// lockMark marks a folder as unfinished, and keeps other restores from it until
+// unlock is called or the process ends.
+func lockMark(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, unfinished), os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another restore fills %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // unpack writes the backup into the fresh folder and proves it.
@@ -189,10 +210,12 @@ func (j *job) unpack(r io.Reader) (*Manifest, error) {
 	if err := os.Mkdir(j.fresh, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(j.fresh, unfinished), nil, 0o600); err != nil {
+	unlock, err := lockMark(j.fresh)
+	if err != nil {
 		return nil, err
 	}
-	m, err := read(r, j.hasRoom, func(f Member, from io.Reader) error {
+	j.locks = append(j.locks, unlock)
+	m, err := read(r, j.opt.Progress, j.hasRoom, func(f Member, from io.Reader) error {
 		j.opt.Step("unpack " + f.Name)
 		return writeMember(filepath.Join(j.fresh, filepath.FromSlash(placeOf(f.Name))), from)
 	})
@@ -220,8 +243,7 @@ func (j *job) hasRoom(m *Manifest) error {
 		return fmt.Errorf("read free space: %w", err)
 	}
 	free := int64(st.Bavail) * int64(st.Bsize)
-	need := m.Bytes() + int64(len(m.Members))*int64(st.Bsize)
-	if need > free {
+	if need := m.Bytes(); need > free-int64(len(m.Members))*int64(st.Bsize) { // a block of each is not full
 		return fmt.Errorf("it takes %d bytes, and %d are free: %w", need, free, unix.ENOSPC)
 	}
 	return nil
@@ -335,17 +357,23 @@ func (j *job) aside(old string) (string, error) {
 }
 
 // OwnAs gives a folder and all in it to the owner of another, where the process may
-// do so: root puts things in place for the agent's user.
+// do so: root puts things in place for the agent's user. It follows no link out of the
+// folder, which may be that user's.
 func OwnAs(dir string, like fs.FileInfo) error {
 	st, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, int(st.Uid), int(st.Gid))
+		return root.Lchown(path, int(st.Uid), int(st.Gid))
 	})
 }
 
