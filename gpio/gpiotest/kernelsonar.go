@@ -131,7 +131,7 @@ func (s *KernelSonar) answer() error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(width)
+	<-time.After(width)
 	// Before the pull, so that who hears of its edge finds it.
 	s.mu.Lock()
 	defer s.mu.Unlock()
