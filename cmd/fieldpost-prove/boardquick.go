@@ -109,7 +109,7 @@ func (s *boardShell) bash(ctx context.Context, line string) *exec.Cmd {
 
 // run runs a line to its end, which must be a good one.
 func (s *boardShell) run(ctx context.Context, line string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	out, err := s.bash(ctx, line).CombinedOutput()
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *boardShell) run(ctx context.Context, line string) (string, error) {
 // follow runs a line in a terminal, touches GPIO17 to ground until an edge of it is
 // shown, and ends the command as its user does, by ^C.
 func (s *boardShell) follow(ctx context.Context, line string, chip *simChip) (seen []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	terminal, tty, err := openTerminal()
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *boardShell) follow(ctx context.Context, line string, chip *simChip) (se
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", line, err)
 	}
-	shown := make(chan string, 1000) // all that is shown in a minute
+	shown := make(chan string, 1000) // more than is shown meanwhile
 	go func() {
 		defer close(shown)
 		for lines := bufio.NewScanner(terminal); lines.Scan(); {
