@@ -76,8 +76,21 @@ type Source struct {
 	safe     safety
 }
 
-// NewSource makes the devices; nothing is touched before Run. It fails where a
-// driver is unknown, refuses its options, or two devices use one line.
+// SpecError says which device can't be made, and why.
+type SpecError struct {
+	Device string
+	Err    error
+}
+
+// Error names the device.
+func (e *SpecError) Error() string { return "make device " + e.Device + ": " + e.Err.Error() }
+
+// Unwrap gives the reason alone.
+func (e *SpecError) Unwrap() error { return e.Err }
+
+// NewSource makes the devices; nothing is touched before Run. It fails with a
+// *SpecError where a driver is unknown, refuses its options, two devices use one line,
+// or one of another device that has no such line.
 func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Lookup == nil {
 		opt.Lookup = gpioreg.ByName
@@ -103,11 +116,11 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
 		if err != nil {
-			return nil, fmt.Errorf("make device %s: %w", spec.Name, err)
+			return nil, &SpecError{spec.Name, err}
 		}
 		for _, p := range r.pins() {
 			if other, ok := held[p]; ok {
-				return nil, fmt.Errorf("make device %s: %s is used by device %s", spec.Name, p, other)
+				return nil, &SpecError{spec.Name, fmt.Errorf("%s is used by device %s", p, other)}
 			}
 			held[p] = spec.Name
 		}
@@ -187,7 +200,7 @@ func (s *Source) checkGiven() error {
 		for _, p := range r.pins() {
 			if g, line := s.giver(p); g != nil && !g.hasLine(line) {
 				name, _, _ := strings.Cut(string(p), ".")
-				return fmt.Errorf("make device %s: there is no line %s: it is like %s.A0 or %s.B7", r.spec.Name, p, name, name)
+				return &SpecError{r.spec.Name, fmt.Errorf("there is no line %s: it is like %s.A0 or %s.B7", p, name, name)}
 			}
 		}
 	}

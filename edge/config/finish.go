@@ -28,6 +28,7 @@ func (l *loader) finish(cfg *Config, c *checker) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Devices)) {
 		l.device(name, cfg.Devices[name], c)
 	}
+	l.refused(cfg.Devices, c)
 	l.store(&cfg.Store)
 	l.rowRings(cfg)
 	l.rowUplinks(cfg)
@@ -105,6 +106,24 @@ func (l *loader) device(name string, d *Device, c *checker) {
 		}
 	}
 	l.validate(p, d.Options, c)
+}
+
+// refused tells which devices could not be made. Those that have a problem already are
+// left out: theirs would be an echo.
+func (l *loader) refused(devices map[string]*Device, c *checker) {
+	if c.tables.Refused == nil {
+		return
+	}
+	whole := map[string]*Device{}
+	for name, d := range devices {
+		if p := (path{"devices", name}); d != nil && d.Options != nil && !c.bad[p.String()] {
+			whole[name] = d
+		}
+	}
+	why := c.tables.Refused(whole)
+	for _, name := range slices.Sorted(maps.Keys(why)) {
+		l.invalid(path{"devices", name}, why[name])
+	}
 }
 
 // validate lets a plug-in's struct check itself, unless its entry already has a

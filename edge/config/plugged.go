@@ -20,6 +20,11 @@ type Tables struct {
 	Drivers  []Plugin
 	Senders  []Plugin
 	Dialects []Plugin
+
+	// Refused says of the devices, each of which is well-formed alone, why one could not
+	// be made of its options or beside the others, by its name. It touches nothing; nil
+	// refuses none.
+	Refused func(map[string]*Device) map[string]error
 }
 
 // slot is where plug-ins of one table go.

@@ -69,7 +69,12 @@ func runs(t *testing.T, spec fgpio.Spec) {
 			t.Errorf("round %d: it took %s to stop", round, took)
 		}
 	}
-	evs := b.Pump.Events("")
+	wellFormed(t, b.Pump.Events(""), spec.Name)
+}
+
+// wellFormed: there are events, and each is the device's, with a value and a time.
+func wellFormed(t *testing.T, evs []edge.Event, device string) {
+	t.Helper()
 	if len(evs) == 0 {
 		t.Error("it reported nothing")
 	}
@@ -78,7 +83,7 @@ func runs(t *testing.T, spec fgpio.Spec) {
 		if err := json.Unmarshal(ev.Data, &data); err != nil || data.Value == nil {
 			t.Errorf("data %s: %v", ev.Data, err)
 		}
-		if ev.Name != spec.Name || ev.From != "device:"+spec.Name || ev.Mono == 0 {
+		if ev.Name != device || ev.From != "device:"+device || ev.Mono == 0 {
 			t.Errorf("event %+v", ev)
 		}
 	}
@@ -104,23 +109,31 @@ func touch(t *testing.T, b *Bench, s *fgpio.Source, device string) {
 	}
 }
 
-// commands: each verb is answered, another one is the caller's mistake.
 func commands(t *testing.T, spec fgpio.Spec) {
 	b := NewBench(t)
 	s := b.Source(t, spec)
 	stop := Start(t, s)
 	defer stop()
 	synctest.Wait()
-	d, _ := s.Device(spec.Name)
+	answers(t, s, spec.Name, time.Minute)
+}
+
+// answers: each verb is answered, another one is the caller's mistake. The bench's pump
+// never says that a command is stored: patience is how long each waits for that.
+func answers(t *testing.T, s *fgpio.Source, device string, patience time.Duration) {
+	t.Helper()
+	d, _ := s.Device(device)
 	for _, verb := range append(d.Commands, "no-such-verb") {
 		for _, value := range []string{"", "true", `"1s"`, `{"a":[]}`} {
-			cmd := edge.Command{Device: spec.Name, Verb: verb, From: "client:test"}
+			cmd := edge.Command{Device: device, Verb: verb, From: "client:test"}
 			if value != "" {
 				cmd.Value = json.RawMessage(value)
 			}
-			out, err := s.Command(context.Background(), cmd)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			out, err := s.Command(ctx, cmd)
+			cancel()
 			switch {
-			case out.Device != spec.Name || out.Verb != verb || out.Done != (err == nil):
+			case out.Device != device || out.Verb != verb || out.Done != (err == nil):
 				t.Errorf("%s %s: %+v, %v", verb, value, out, err)
 			case err != nil && !errors.Is(err, edge.ErrBadValue) && !errors.Is(err, edge.ErrRefused):
 				t.Errorf("%s %s: %v", verb, value, err)

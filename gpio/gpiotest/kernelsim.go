@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -34,13 +35,35 @@ func (s *KernelSim) Chip() string { return filepath.Join("/dev", filepath.Base(s
 // Pull pulls a line up or down from outside.
 func (s *KernelSim) Pull(t testing.TB, offset int, up bool) {
 	t.Helper()
+	if err := s.pull(offset, up); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *KernelSim) pull(offset int, up bool) error {
 	word := "pull-down"
 	if up {
 		word = "pull-up"
 	}
-	if err := os.WriteFile(s.file(offset, "pull"), []byte(word), 0o600); err != nil {
+	return os.WriteFile(s.file(offset, "pull"), []byte(word), 0o600)
+}
+
+// base is the kernel's own number of the chip's line 0, which its trace has.
+func (s *KernelSim) base(t testing.TB) int {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(s.dir, "..", "gpio", "gpiochip*", "base"))
+	if len(files) != 1 {
+		t.Fatalf("gpio-sim has %d bases: %q", len(files), files)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
 		t.Fatal(err)
 	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Level is a line's physical level.
