@@ -67,7 +67,7 @@ func TestControl(t *testing.T) {
 	if strings.Contains(control, "libc") || strings.Contains(control, "libgpiod") {
 		t.Errorf("a static binary depends on no library:\n%s", control)
 	}
-	if got := p.control["/conffiles"].text; got != "/etc/fieldpost/fieldpost.yaml\n" {
+	if got := p.control["/conffiles"].text; got != "/etc/avahi/services/fieldpost.service\n/etc/fieldpost/fieldpost.yaml\n" {
 		t.Errorf("conffiles is %q", got)
 	}
 	for _, name := range []string{"preinst", "postinst", "prerm", "postrm"} {
@@ -91,22 +91,29 @@ func TestData(t *testing.T) {
 	if err := os.WriteFile(o.Notices, []byte("of the libraries\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	o.Manual = filepath.Join(t.TempDir(), "manual")
+	if err := os.WriteFile(o.Manual, []byte(".TH FIELDPOST.YAML 5\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	p := readPackage(t, packed(t, o))
 	modes := map[string]int64{
-		"/etc/fieldpost/":                              0o750,
-		"/etc/fieldpost/conf.d/":                       0o755,
-		"/etc/fieldpost/fieldpost.yaml":                0o640,
-		"/usr/bin/fieldpost":                           0o755,
-		"/usr/lib/systemd/system/fieldpost.service":    0o644,
-		"/usr/lib/sysusers.d/fieldpost.conf":           0o644,
-		"/usr/lib/udev/rules.d/60-fieldpost.rules":     0o644,
-		"/usr/share/doc/fieldpost/NOTICES.gz":          0o644,
-		"/usr/share/doc/fieldpost/changelog.Debian.gz": 0o644,
-		"/usr/share/doc/fieldpost/changelog.gz":        0o644,
-		"/usr/share/doc/fieldpost/copyright":           0o644,
-		"/usr/share/doc/fieldpost/sbom.cdx.json.gz":    0o644,
-		"/usr/share/lintian/overrides/fieldpost":       0o644,
-		"/usr/share/man/man8/fieldpost.8.gz":           0o644,
+		"/etc/fieldpost/":                                     0o750,
+		"/etc/fieldpost/conf.d/":                              0o755,
+		"/etc/fieldpost/fieldpost.yaml":                       0o640,
+		"/usr/bin/fieldpost":                                  0o755,
+		"/usr/lib/systemd/system/fieldpost.service":           0o644,
+		"/usr/lib/systemd/system/fieldpost-firstboot.service": 0o644,
+		"/etc/avahi/services/fieldpost.service":               0o644,
+		"/usr/share/man/man5/fieldpost.yaml.5.gz":             0o644,
+		"/usr/lib/sysusers.d/fieldpost.conf":                  0o644,
+		"/usr/lib/udev/rules.d/60-fieldpost.rules":            0o644,
+		"/usr/share/doc/fieldpost/NOTICES.gz":                 0o644,
+		"/usr/share/doc/fieldpost/changelog.Debian.gz":        0o644,
+		"/usr/share/doc/fieldpost/changelog.gz":               0o644,
+		"/usr/share/doc/fieldpost/copyright":                  0o644,
+		"/usr/share/doc/fieldpost/sbom.cdx.json.gz":           0o644,
+		"/usr/share/lintian/overrides/fieldpost":              0o644,
+		"/usr/share/man/man8/fieldpost.8.gz":                  0o644,
 	}
 	for name, mode := range modes {
 		if m, ok := p.data[name]; !ok || m.head.Mode != mode {
