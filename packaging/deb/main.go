@@ -83,6 +83,9 @@ func write(o options, dir string) (path string, err error) {
 	if err := f.Close(); err != nil {
 		return "", fmt.Errorf("close package: %w", err)
 	}
+	if err := checkSize(f.Name(), maxPackage); err != nil {
+		return "", fmt.Errorf("package for %s: %w", o.Arch, err)
+	}
 	path = filepath.Join(dir, "fieldpost_"+string(o.Version)+"_"+o.Arch+".deb")
 	if err := os.Rename(f.Name(), path); err != nil {
 		return "", fmt.Errorf("name package: %w", err)

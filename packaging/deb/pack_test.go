@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,6 +223,31 @@ func TestRunWritesOneWholeFile(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(left) != 0 {
 		t.Errorf("%q was left behind, %v", left, err)
+	}
+}
+
+// A binary over 20 MB, and a package over 12 MB, is a mistake that no Pi Zero should find.
+func TestSizes(t *testing.T) {
+	o := amd64(t)
+	o.Notices = filepath.Join(t.TempDir(), "notices")
+	noise := make([]byte, maxPackage)              // what gzip can't make smaller
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
+	if err := os.WriteFile(o.Notices, noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if path, err := write(o, dir); err == nil || !strings.Contains(err.Error(), "at most 12000000") {
+		t.Errorf("a large package: %s, %v", path, err)
+	}
+	if left, _ := filepath.Glob(dir + "/*"); len(left) != 0 {
+		t.Errorf("it left %q", left)
+	}
+	o.Notices = ""
+	if err := os.Truncate(o.Binary, maxBinary+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(o, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "at most 20000000") {
+		t.Errorf("a large binary: %v", err)
 	}
 }
 
