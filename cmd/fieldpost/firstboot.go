@@ -88,7 +88,7 @@ func (a *app) firstboot(again bool) (bootTaken, error) {
 	mark, marked := a.bootMark()
 	switch {
 	case marked && (mark.SHA256 == sumText(text) || wipedText(text)):
-		done.Text = file + " was taken up before: it is wiped now"
+		done.Text = file + " was taken up before"
 		done.Warnings = a.wipeBoot(file, done.Warnings)
 		return done, nil
 	case err != nil:
