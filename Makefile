@@ -20,7 +20,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
-.PHONY: help run build cross deb setup test test-race test-board test-deb e2e fuzz bench prove lint clean
+.PHONY: help run build cross deb apt setup test test-race test-board test-deb e2e fuzz bench prove lint clean
 
 help: ## says what there is
 	@awk -F': .*## ' '/^[a-z0-9-]+:.* ## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ cross: setup ## static binaries for arm64, arm (GOARM=6) and amd64, each run onc
 
 deb: ## the Debian packages for arm64, armhf (any 32-bit Pi) and amd64, in dist/
 	packaging/deb/build
+
+apt: setup ## an apt repository of the packages in dist/, in dist/apt (APT_KEY=who signs, APT_URL=where it will be)
+	@packaging/apt/build
 
 setup: ## installs what the tests need from Debian, once, and says what
 	@.ci/setup

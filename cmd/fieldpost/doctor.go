@@ -52,6 +52,7 @@ func checkups() []checkup {
 	return []checkup{
 		{"config", configCheck},
 		{"agent", agentCheck},
+		{"package", packageCheck},
 		{"board", boardCheck},
 		{"gpio", gpioCheck},
 		{"groups", groupsCheck},

@@ -38,6 +38,7 @@ func verbs() []verb {
 		backupVerb,
 		restoreVerb,
 		resetVerb,
+		firstbootVerb,
 		selftestVerb,
 		doctorVerb,
 		versionVerb,

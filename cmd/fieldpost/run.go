@@ -77,7 +77,7 @@ func (a *app) runAgent(ctx context.Context, path string, flags map[string]string
 	b := thisBuild()
 	ctx, stop := a.drainOnSignal(ctx, log)
 	defer stop()
-	err = agent.Run(ctx, agent.Options{Config: cfg, Version: b.Version, Revision: b.Revision, Log: log, Simulate: simulate})
+	err = agent.Run(ctx, agent.Options{Config: cfg, Version: b.Version, Revision: b.Revision, Log: log, Simulate: simulate, Notices: a.notices()})
 	return agentError(err)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -234,12 +235,27 @@ func TestNoAgent(t *testing.T) {
 	}
 }
 
+// TestManual: the page fieldpost(8) has every verb.
+func TestManual(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/deb/files/fieldpost.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), ".SH VERBS\n")
+	list, _, _ = strings.Cut(list, ".SH ")
+	for _, verb := range newRoot(&shell{}).Commands() {
+		if !regexp.MustCompile(`(?m)^\.B[RI]? .*\b` + verb.Name() + `\b`).MatchString(list) {
+			t.Errorf("%s is not among its verbs", verb.Name())
+		}
+	}
+}
+
 // TestUsage: a mistake in the arguments is told in one line, with the code for it.
 func TestUsage(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
 		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"check", "a", "b"},
-		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"}, {"backup"}, {"restore"}, {"reset", "now"},
+		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"}, {"backup"}, {"restore"}, {"reset", "now"}, {"firstboot", "now"},
 	} {
 		s.run(args...).want(t, 2)
 	}

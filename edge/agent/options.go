@@ -16,6 +16,7 @@ type Options struct {
 	Config   *config.Config
 	Version  string
 	Revision string
+	Notices  []string     // problems that this run has from its start on, in sentences, for status
 	Log      *slog.Logger // nil: discard
 
 	// Simulate runs on a simulated board, and answers on loopback alone where the

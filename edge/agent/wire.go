@@ -133,8 +133,9 @@ func apiMailboxes(boxes map[string]*config.Mailbox) []localapi.Mailbox {
 
 // problems is what the parts that the API asks don't know of.
 func (a *agent) problems() (all []string) {
+	all = slices.Clone(a.opt.Notices)
 	if a.doors != nil {
-		all = a.doors.problems()
+		all = append(all, a.doors.problems()...)
 	}
 	if why := a.source.Safe(); a.starts != nil && why != "" {
 		all = append(all, strings.ToUpper(why[:1])+why[1:]+".")

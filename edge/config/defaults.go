@@ -7,8 +7,9 @@ import (
 	"fieldpost/edge"
 )
 
-// Where the package puts things; the unit makes both folders.
+// Where the package puts things; the unit makes the folders.
 const (
+	systemConfig  = "/etc/fieldpost/fieldpost.yaml"
 	systemDataDir = "/var/lib/fieldpost"
 	systemSocket  = "/run/fieldpost/fieldpost.sock"
 )

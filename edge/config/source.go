@@ -24,7 +24,7 @@ type Source struct {
 	Env    []string          // NAME=value, as os.Environ gives them; nil: none
 	Flags  map[string]string // by key, such as "api.listen"; over everything else
 	Tables Tables
-	Plain  bool // run by a plain user (PlainUser): files belong in the home folder
+	Plain  bool // run by a plain user (PlainUser): files belong in the home folder, unless the config is the system's
 }
 
 // Load reads, merges, checks and decodes the config. It blocks on the file system
@@ -73,7 +73,7 @@ func searchList(env []string) []string {
 	if xdg != "" {
 		list = append(list, filepath.Join(xdg, "fieldpost", "fieldpost.yaml"))
 	}
-	return append(list, "/etc/fieldpost/fieldpost.yaml")
+	return append(list, systemConfig)
 }
 
 // files reads the main file and conf.d beside it into the root.
@@ -87,6 +87,9 @@ func (l *loader) files() {
 			return
 		}
 		main = list[i]
+	}
+	if main == systemConfig {
+		l.src.Plain = false // the package's agent runs with it, whoever looks
 	}
 	l.file(main)
 	more, err := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(main)), "conf.d", "*.yaml"))

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 )
 
@@ -22,11 +23,29 @@ var targets = map[string]target{
 	"armhf": {goarch: "arm", goarm: "6"},
 }
 
+// What a board of 512 MB and a slow line can bear, in bytes.
+const (
+	maxBinary  = 20_000_000
+	maxPackage = 12_000_000
+)
+
+// checkSize refuses a file of more than most bytes.
+func checkSize(path string, most int64) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > most {
+		err = fmt.Errorf("%s has %d bytes: at most %d", path, info.Size(), most)
+	}
+	return err
+}
+
 // checkBinary refuses a binary that is not for the architecture, or not static.
 func checkBinary(path, arch string) error {
 	want, ok := targets[arch]
 	if !ok {
 		return fmt.Errorf("pack for %q: choose arm64, armhf or amd64", arch)
+	}
+	if err := checkSize(path, maxBinary); err != nil {
+		return fmt.Errorf("pack: %w", err)
 	}
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {

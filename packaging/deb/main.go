@@ -35,6 +35,7 @@ func run(args []string, out, complaints io.Writer) error {
 	flags.StringVar(&o.Config, "config", "", "the `file` to ship as fieldpost.yaml, in place of packaging/fieldpost.yaml")
 	flags.StringVar(&o.Notices, "notices", "", "the `file` with the licences of the libraries in the binary")
 	flags.StringVar(&o.Shells, "completions", "", "the `folder` with what fieldpost completion writes for bash, zsh and fish")
+	flags.StringVar(&o.Manual, "manual", "", "the `file` with the manual page of the config")
 	flags.StringVar(&describe, "version", "", "the version: what git describe says, or a Debian `version`")
 	flags.Int64Var(&mtime, "mtime", 0, "the time of every file, in `seconds` since 1970")
 	flags.StringVar(&dir, "out", "dist", "the `folder` to write to")
@@ -81,6 +82,9 @@ func write(o options, dir string) (path string, err error) {
 	}
 	if err := f.Close(); err != nil {
 		return "", fmt.Errorf("close package: %w", err)
+	}
+	if err := checkSize(f.Name(), maxPackage); err != nil {
+		return "", fmt.Errorf("package for %s: %w", o.Arch, err)
 	}
 	path = filepath.Join(dir, "fieldpost_"+string(o.Version)+"_"+o.Arch+".deb")
 	if err := os.Rename(f.Name(), path); err != nil {

@@ -33,6 +33,7 @@ type options struct {
 	Config  string // "": packaging/fieldpost.yaml
 	Notices string // "": none
 	Shells  string // the folder with the completions fieldpost.bash, .zsh and .fish; "": none
+	Manual  string // the file with the manual page fieldpost.yaml(5); "": none
 	Version version
 	MTime   time.Time
 }
@@ -110,9 +111,11 @@ func (o options) sources(made string) ([]source, error) {
 	list := []source{
 		{o.Binary, "/usr/bin/fieldpost", 0o755, ""},
 		{in("packaging/systemd/fieldpost.service"), "/usr/lib/systemd/system/fieldpost.service", 0o644, ""},
+		{in("packaging/systemd/fieldpost-firstboot.service"), "/usr/lib/systemd/system/fieldpost-firstboot.service", 0o644, ""},
 		{in("packaging/systemd/fieldpost.sysusers"), "/usr/lib/sysusers.d/fieldpost.conf", 0o644, ""},
 		{in("packaging/systemd/60-fieldpost.rules"), "/usr/lib/udev/rules.d/60-fieldpost.rules", 0o644, ""},
 		{config, "/etc/fieldpost/fieldpost.yaml", 0o640, files.TypeConfig},
+		{in("packaging/systemd/fieldpost.avahi"), "/etc/avahi/services/fieldpost.service", 0o644, files.TypeConfig},
 		// postinst gives the folder to the group; what is below needs no owner of its own.
 		{"", "/etc/fieldpost", 0o750, files.TypeDir},
 		{"", "/etc/fieldpost/conf.d", 0o755, files.TypeDir},
@@ -136,6 +139,7 @@ func (o options) sources(made string) ([]source, error) {
 		to   string
 	}{
 		{in("packaging/deb/files/fieldpost.8"), "", "/usr/share/man/man8/fieldpost.8.gz"},
+		{o.Manual, "", "/usr/share/man/man5/fieldpost.yaml.5.gz"},
 		{in("CHANGELOG.md"), "", "/usr/share/doc/fieldpost/changelog.gz"},
 		{"", entry, "/usr/share/doc/fieldpost/changelog.Debian.gz"},
 		{o.Notices, "", "/usr/share/doc/fieldpost/NOTICES.gz"},

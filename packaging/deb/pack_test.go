@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,7 @@ func TestControl(t *testing.T) {
 	if strings.Contains(control, "libc") || strings.Contains(control, "libgpiod") {
 		t.Errorf("a static binary depends on no library:\n%s", control)
 	}
-	if got := p.control["/conffiles"].text; got != "/etc/fieldpost/fieldpost.yaml\n" {
+	if got := p.control["/conffiles"].text; got != "/etc/avahi/services/fieldpost.service\n/etc/fieldpost/fieldpost.yaml\n" {
 		t.Errorf("conffiles is %q", got)
 	}
 	for _, name := range []string{"preinst", "postinst", "prerm", "postrm"} {
@@ -91,22 +92,29 @@ func TestData(t *testing.T) {
 	if err := os.WriteFile(o.Notices, []byte("of the libraries\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	o.Manual = filepath.Join(t.TempDir(), "manual")
+	if err := os.WriteFile(o.Manual, []byte(".TH FIELDPOST.YAML 5\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	p := readPackage(t, packed(t, o))
 	modes := map[string]int64{
-		"/etc/fieldpost/":                              0o750,
-		"/etc/fieldpost/conf.d/":                       0o755,
-		"/etc/fieldpost/fieldpost.yaml":                0o640,
-		"/usr/bin/fieldpost":                           0o755,
-		"/usr/lib/systemd/system/fieldpost.service":    0o644,
-		"/usr/lib/sysusers.d/fieldpost.conf":           0o644,
-		"/usr/lib/udev/rules.d/60-fieldpost.rules":     0o644,
-		"/usr/share/doc/fieldpost/NOTICES.gz":          0o644,
-		"/usr/share/doc/fieldpost/changelog.Debian.gz": 0o644,
-		"/usr/share/doc/fieldpost/changelog.gz":        0o644,
-		"/usr/share/doc/fieldpost/copyright":           0o644,
-		"/usr/share/doc/fieldpost/sbom.cdx.json.gz":    0o644,
-		"/usr/share/lintian/overrides/fieldpost":       0o644,
-		"/usr/share/man/man8/fieldpost.8.gz":           0o644,
+		"/etc/fieldpost/":                                     0o750,
+		"/etc/fieldpost/conf.d/":                              0o755,
+		"/etc/fieldpost/fieldpost.yaml":                       0o640,
+		"/usr/bin/fieldpost":                                  0o755,
+		"/usr/lib/systemd/system/fieldpost.service":           0o644,
+		"/usr/lib/systemd/system/fieldpost-firstboot.service": 0o644,
+		"/etc/avahi/services/fieldpost.service":               0o644,
+		"/usr/share/man/man5/fieldpost.yaml.5.gz":             0o644,
+		"/usr/lib/sysusers.d/fieldpost.conf":                  0o644,
+		"/usr/lib/udev/rules.d/60-fieldpost.rules":            0o644,
+		"/usr/share/doc/fieldpost/NOTICES.gz":                 0o644,
+		"/usr/share/doc/fieldpost/changelog.Debian.gz":        0o644,
+		"/usr/share/doc/fieldpost/changelog.gz":               0o644,
+		"/usr/share/doc/fieldpost/copyright":                  0o644,
+		"/usr/share/doc/fieldpost/sbom.cdx.json.gz":           0o644,
+		"/usr/share/lintian/overrides/fieldpost":              0o644,
+		"/usr/share/man/man8/fieldpost.8.gz":                  0o644,
 	}
 	for name, mode := range modes {
 		if m, ok := p.data[name]; !ok || m.head.Mode != mode {
@@ -215,6 +223,31 @@ func TestRunWritesOneWholeFile(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || len(left) != 0 {
 		t.Errorf("%q was left behind, %v", left, err)
+	}
+}
+
+// A binary over 20 MB, and a package over 12 MB, is a mistake that no Pi Zero should find.
+func TestSizes(t *testing.T) {
+	o := amd64(t)
+	o.Notices = filepath.Join(t.TempDir(), "notices")
+	noise := make([]byte, maxPackage)              // what gzip can't make smaller
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
+	if err := os.WriteFile(o.Notices, noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if path, err := write(o, dir); err == nil || !strings.Contains(err.Error(), "at most 12000000") {
+		t.Errorf("a large package: %s, %v", path, err)
+	}
+	if left, _ := filepath.Glob(dir + "/*"); len(left) != 0 {
+		t.Errorf("it left %q", left)
+	}
+	o.Notices = ""
+	if err := os.Truncate(o.Binary, maxBinary+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(o, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "at most 20000000") {
+		t.Errorf("a large binary: %v", err)
 	}
 }
 
