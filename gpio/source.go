@@ -49,6 +49,7 @@ type (
 // Pump, Rows and Clock are needed.
 type SourceOptions struct {
 	Specs   []Spec
+	Own     []OwnLine // lines that no device may have
 	Pump    emitter
 	Rows    rows
 	Clock   Clock
@@ -100,6 +101,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
 	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
+	if err := s.holdOwn(held); err != nil {
+		return nil, err
+	}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
 		if err != nil {
@@ -107,9 +111,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		}
 		for _, p := range r.pins() {
 			if other, ok := held[p]; ok {
-				return nil, fmt.Errorf("make device %s: %s is used by device %s", spec.Name, p, other)
+				return nil, fmt.Errorf("make device %s: %s is used by %s", spec.Name, p, other)
 			}
-			held[p] = spec.Name
+			held[p] = "device " + spec.Name
 		}
 		s.byName[spec.Name] = r
 		s.runners = append(s.runners, r)
