@@ -11,12 +11,13 @@ import (
 // holdDebounce is how long the level of the agent's button is stable before it counts.
 const holdDebounce = 30 * time.Millisecond
 
-// HoldOptions says how the agent's own button is held. Pin, Steps and Tell are needed.
+// HoldOptions say how the agent's own button is held. Pin, Steps and Tell are needed.
 type HoldOptions struct {
 	Pin       edge.Pin
 	ActiveLow bool            // pressed is a low voltage, and the pull is up; else the pull is down
 	Steps     []time.Duration // ascending: how long it is held to do the first, the second...
 	Stuck     time.Duration   // held for longer than this it does nothing
+	Ready     func()          // called once the line is ours; may be nil
 	// Tell hears of the press, of each step while it is held, and of its end. The next
 	// edge is looked at when it has returned: those until then wait in the kernel.
 	Tell func(Hold)
@@ -44,6 +45,9 @@ func (s *Source) Hold(ctx context.Context, opt HoldOptions) error {
 	}
 	h := &press{ctx: ctx, opt: opt, line: line, clock: s.opt.Clock}
 	if h.level, err = line.Level(); err == nil {
+		if opt.Ready != nil {
+			opt.Ready()
+		}
 		err = follow(ctx, line, h)
 	}
 	h.void()

@@ -47,10 +47,16 @@ func (l *LED) take(ctx context.Context, dir string) error {
 	}
 	l.was = was
 	if err := l.files.Write(ctx, filepath.Join(dir, "trigger"), noTrigger); err != nil {
-		l.forget() // it still has its trigger
+		if !noted {
+			l.forget() // it still has its trigger
+		}
 		return err
 	}
-	return l.files.Write(ctx, filepath.Join(dir, "brightness"), "0")
+	err = l.files.Write(ctx, filepath.Join(dir, "brightness"), "0")
+	if err != nil {
+		_ = l.giveBack(ctx, dir, was) // the note stays where this fails, too
+	}
+	return err
 }
 
 // giveBack lets an LED show what it did. The note goes when that worked.

@@ -146,11 +146,10 @@ func (f *front) shows() string {
 
 // hold follows the button.
 func (f *front) hold(ctx context.Context, works func()) error {
-	works()
 	return f.a.source.Hold(ctx, gpio.HoldOptions{
 		Pin: f.button.Pin, ActiveLow: *f.button.ActiveLow,
 		Steps: []time.Duration{f.button.Claim.D(), f.button.Reset.D()}, Stuck: config.HoldMax,
-		Tell: func(h gpio.Hold) { f.held(ctx, h) },
+		Ready: works, Tell: func(h gpio.Hold) { f.held(ctx, h) },
 	})
 }
 
