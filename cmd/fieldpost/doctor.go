@@ -52,9 +52,12 @@ func checkups() []checkup {
 	return []checkup{
 		{"config", configCheck},
 		{"agent", agentCheck},
+		{"crashes", crashCheck},
+		{"claim", claimCheck},
 		{"board", boardCheck},
 		{"gpio", gpioCheck},
 		{"groups", groupsCheck},
+		{"led", ledCheck},
 		{"buses", busesCheck},
 		{"devices", devicesCheck},
 		{"power", powerCheck},
