@@ -130,10 +130,10 @@ func (l *LED) find() (string, error) {
 			return "", absentError(what+", did you mean "+name+"?", nil)
 		}
 	}
-	if len(all) > 0 {
-		what += ", there is " + strings.Join(all, ", ")
+	if len(all) == 0 {
+		return "", absentError(what, fmt.Errorf("the kernel shows none below %s", l.root.path("sys/class/leds")))
 	}
-	return "", absentError(what, nil)
+	return "", absentError(what+", there is "+strings.Join(all, ", "), nil)
 }
 
 // ledError says how to get an LED that can't be written.

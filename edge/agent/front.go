@@ -136,9 +136,15 @@ func (f *front) problems() (all []string) {
 	return all
 }
 
-// shows is what the light shows, "" where there is none.
+// shows is what the light shows, "" where there is none, or it can't be used.
 func (f *front) shows() string {
 	if f == nil || f.light == nil {
+		return ""
+	}
+	f.mu.Lock()
+	dark := f.trouble["light"] != ""
+	f.mu.Unlock()
+	if dark {
 		return ""
 	}
 	return f.light.shows()

@@ -50,6 +50,10 @@ func TestSignalOf(t *testing.T) {
 			t.Errorf("%+v: got %s", c, got.name)
 		}
 	}
+	doc, err := os.ReadFile("../../localapi/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	looks := map[string]string{}
 	for _, s := range signals {
 		look := fmt.Sprint(s.beats, s.lit)
@@ -57,6 +61,9 @@ func TestSignalOf(t *testing.T) {
 			t.Errorf("%s looks as %q does, or its beats are odd", s.name, other)
 		}
 		looks[look] = s.name
+		if _, names, ok := strings.Cut(string(doc), "led: {type: string, enum: ["); !ok || !strings.Contains(" "+strings.Split(names, "]")[0]+",", " "+s.name+",") {
+			t.Errorf("openapi.yaml has no %s", s.name)
+		}
 	}
 }
 
@@ -382,12 +389,15 @@ func TestFrontIsBusy(t *testing.T) {
 	b := edgetest.NewBoard("boot-1").Board()
 	r := start(t, Options{Config: cfg, Board: &b, Pins: pins})
 	defer r.end()
-	var st struct{ Problems []string }
+	var st struct {
+		LED      string
+		Problems []string
+	}
 	until(t, "both are problems", func() bool {
 		all := ""
 		if over(t, cfg.API.Socket, "/v1/status", &st) == nil {
 			all = strings.Join(st.Problems, " ")
 		}
-		return strings.Contains(all, "light can't be used: request line GPIO21: somebody holds it.") && strings.Contains(all, "button can't be used: request line GPIO3")
+		return st.LED == "" && strings.Contains(all, "light can't be used: request line GPIO21: somebody holds it.") && strings.Contains(all, "button can't be used: request line GPIO3")
 	})
 }
