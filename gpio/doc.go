@@ -44,6 +44,9 @@
 // that asks, and the command ends when the client has confirmed it (Source.Confirm) or
 // its time is over. The Source keeps who waits; the device keeps the deadlines.
 //
+// The agent's own light (LED) and button (Hold) are no devices: they use the Source's lines
+// and files, no device may have theirs, and whoever runs the agent runs them.
+//
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours
 // never notice.

@@ -49,6 +49,7 @@ type (
 // Pump, Rows and Clock are needed.
 type SourceOptions struct {
 	Specs   []Spec
+	Own     []OwnLine // lines that no device may have
 	Pump    emitter
 	Rows    rows
 	Clock   Clock
@@ -113,6 +114,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
 	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
+	if err := s.holdOwn(held); err != nil {
+		return nil, err
+	}
 	for _, spec := range opt.Specs {
 		r, err := s.newRunner(spec)
 		if err != nil {
@@ -120,9 +124,9 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		}
 		for _, p := range r.pins() {
 			if other, ok := held[p]; ok {
-				return nil, &SpecError{spec.Name, fmt.Errorf("%s is used by device %s", p, other)}
+				return nil, &SpecError{spec.Name, fmt.Errorf("%s is used by %s", p, other)}
 			}
-			held[p] = spec.Name
+			held[p] = "device " + spec.Name
 		}
 		s.byName[spec.Name] = r
 		s.runners = append(s.runners, r)

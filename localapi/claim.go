@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,7 +29,8 @@ const (
 // the two leaves an agent with a new code, never one whose code counts twice. What
 // no disk takes is kept in memory, where it counts until the process ends.
 //
-// The server's keyChanges.mu covers all but file and now, which do not change.
+// The server's keyChanges.mu covers all but file and now, which do not change, and open,
+// which is looked at while a flush holds that.
 type claim struct {
 	file string // "": this agent needs no claim
 	now  func() time.Time
@@ -37,6 +39,8 @@ type claim struct {
 	code  string // digits; "" while the agent is claimed
 	wrong int    // codes that were tried since it was made
 	until time.Time
+
+	open atomic.Pointer[time.Time] // until then the button lets the next one in without a code; nil: not at all
 }
 
 // newClaim goes on with the code of the file, or makes one. An agent that is
@@ -77,6 +81,7 @@ func (c *claim) settle(claimed bool) {
 // end leaves no code.
 func (c *claim) end() {
 	c.code, c.wrong = "", 0
+	c.open.Store(nil)
 	if err := c.takeAway(); err != nil {
 		c.log.Error("a claim code that is worth nothing stays on the disk", "err", err)
 	}
@@ -156,6 +161,7 @@ type claimAnswer struct {
 	Claimed bool    `json:"claimed"`
 	Code    string  `json:"code,omitempty"`
 	Wait    float64 `json:"wait,omitempty"`  // seconds in which no code is taken
+	Open    float64 `json:"open,omitempty"`  // seconds for which it takes no code, since the button was held
 	Panel   string  `json:"panel,omitempty"` // its address; "" where there is no TCP listener
 }
 
@@ -164,12 +170,13 @@ func getClaim(s *Server, _ *request) (any, error) {
 	defer s.keyChanges.mu.Unlock()
 	a := claimAnswer{Claimed: s.claimed(), Panel: s.panel()}
 	if !a.Claimed {
-		a.Code, a.Wait = s.claim.shown(), s.claim.pause().Seconds()
+		a.Code, a.Wait, a.Open = s.claim.shown(), s.claim.pause().Seconds(), s.claim.openFor().Seconds()
 	}
 	return a, nil
 }
 
-// postClaim gives an admin key for the code. Of two who send it one gets the key.
+// postClaim gives an admin key for the code, or for none while the agent's button has
+// opened the claim. Of two who send it one gets the key.
 func postClaim(s *Server, r *request) (any, error) {
 	var in struct {
 		Code string `json:"code"`
@@ -186,6 +193,15 @@ func postClaim(s *Server, r *request) (any, error) {
 	if s.claimed() {
 		return nil, conflict(`this agent is claimed; "sudo fieldpost keys create --name N --role admin" on the board makes a key`)
 	}
+	if in.Name == "" {
+		in.Name = s.freeName("panel")
+	}
+	if in.Code == "" {
+		if err := s.withoutCode(r); err != nil {
+			return nil, err
+		}
+		return s.spend(r, in.Name, "claimed without a code")
+	}
 	had := s.claim.code
 	if err := s.claim.check(in.Code); err != nil {
 		if asProblem(err).Status != http.StatusUnprocessableEntity {
@@ -196,25 +212,22 @@ func postClaim(s *Server, r *request) (any, error) {
 		}
 		return nil, err
 	}
-	if in.Name == "" {
-		in.Name = s.freeName("panel")
-	}
-	return s.spend(r, in.Name)
+	return s.spend(r, in.Name, "claimed")
 }
 
-// spend makes the key that the code stands for. Whether its flush works out does not
+// spend makes the key that the code stands for, and tells how it was got. Whether its flush works out does not
 // depend on the client's staying: a key that was stored and not known of would be
 // there again after a restart, beside the one of the next claim.
-func (s *Server) spend(r *request, name string) (any, error) {
+func (s *Server) spend(r *request, name, did string) (any, error) {
 	if err := s.claim.takeAway(); err != nil {
 		return nil, notStored(err)
 	}
-	a, err := s.makeKey(context.WithoutCancel(r.Context()), r.who, "claimed", keyRow{Name: name, Role: roleAdmin.String()})
+	a, err := s.makeKey(context.WithoutCancel(r.Context()), r.who, did, keyRow{Name: name, Role: roleAdmin.String()})
 	if err != nil {
 		s.claim.keep()
 		return nil, err
 	}
-	s.log.Info("the agent was claimed", "key", name, "address", r.who.address())
+	s.log.Info("the agent was "+did, "key", name, "address", r.who.address())
 	return a, nil
 }
 
@@ -225,7 +238,11 @@ func (s *Server) unclaimed(err error) error {
 	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || s.claimed() {
 		return err
 	}
-	u := newProblem(p.Status, "unclaimed", "This agent is not claimed yet", `%s; nobody has claimed this agent yet: its page takes the code that "sudo fieldpost claim" on the board shows`, p.Detail)
+	slug := "unclaimed"
+	if s.claim.openFor() > 0 {
+		slug = "claim-open" // the page then asks for no code
+	}
+	u := newProblem(p.Status, slug, "This agent is not claimed yet", `%s; nobody has claimed this agent yet: its page takes the code that "sudo fieldpost claim" on the board shows`, p.Detail)
 	u.header = p.header
 	return u
 }

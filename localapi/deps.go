@@ -23,6 +23,7 @@ type Deps struct {
 	Cut      Cut                    // nil outside the demo
 	Problems func() []string        // what is wrong beside the store, devices and uplinks, in sentences; may be nil
 	Wear     func() edge.WearStatus // what was written to the flash; nil: nobody counts it
+	Light    func() string          // what the agent's light shows; nil or "": there is none
 	Backup   func() (Backup, error) // takes hold of the store as it is now; nil: there are no backups
 	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }

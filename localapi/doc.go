@@ -34,7 +34,9 @@
 // There is no default password. An agent without an admin key has a code, which the
 // socket alone shows; its page takes the code and gives the first admin key. Until
 // then strangers get the page, whether it lives and is ready, its description, and
-// 401; a key of another role works all the same.
+// 401; a key of another role works all the same. Who holds the agent's button has the
+// board, as who reads the code has: OpenClaim lets one client of the LAN in without it,
+// within two minutes, and ForgetAccess takes every key back that was not in the config.
 //
 // # Adding a route
 //

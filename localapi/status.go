@@ -21,6 +21,7 @@ type statusAnswer struct {
 	Devices  map[string]int      `json:"devices"` // total, and by status
 	Uplinks  []edge.UplinkStatus `json:"uplinks"`
 	Claimed  bool                `json:"claimed"`
+	LED      string              `json:"led,omitempty"` // what the light shows, where there is one
 	You      youStatus           `json:"you"`
 	Demo     bool                `json:"demo"`
 }
@@ -82,7 +83,10 @@ func getStatus(s *Server, r *request) (any, error) {
 		a.Devices["total"]++
 		a.Devices[d.Status]++
 	}
-	a.Problems = append(s.storeProblems(), s.otherProblems(r.who)...)
+	a.Problems = append(append(s.storeProblems(), s.ownProblems(r.who)...), s.uplinkProblems()...)
+	if s.Light != nil {
+		a.LED = s.Light()
+	}
 	a.State = "ok"
 	if len(a.Problems) > 0 {
 		a.State = "degraded"
@@ -125,7 +129,8 @@ func (s *Server) storeProblems() []string {
 	return out
 }
 
-func (s *Server) otherProblems(who principal) []string {
+// ownProblems says what is wrong with the board, in sentences.
+func (s *Server) ownProblems(who principal) []string {
 	var out []string
 	for name, n := range s.Pump.Stats().Lost {
 		if n > 0 && who.sees(name) {
@@ -137,13 +142,17 @@ func (s *Server) otherProblems(who principal) []string {
 			out = append(out, fmt.Sprintf("Device %s is %s%s.", d.Name, d.Status, because(d.Error)))
 		}
 	}
+	if s.Problems != nil {
+		out = append(out, s.Problems()...)
+	}
+	return out
+}
+
+func (s *Server) uplinkProblems() (out []string) {
 	for _, u := range s.uplinks() {
 		if u.State == "down" {
 			out = append(out, fmt.Sprintf("Uplink %s is down%s.", u.Name, because(u.Error)))
 		}
-	}
-	if s.Problems != nil {
-		out = append(out, s.Problems()...)
 	}
 	return out
 }

@@ -13,6 +13,7 @@ type claim struct {
 	Claimed bool    `json:"claimed"`
 	Code    string  `json:"code"`
 	Wait    float64 `json:"wait"`  // seconds in which no code is taken
+	Open    float64 `json:"open"`  // seconds for which it takes no code: the button was held
 	Panel   string  `json:"panel"` // its address, or ""
 }
 
@@ -23,7 +24,8 @@ func claimVerb(a *app) *cobra.Command {
 		Long: `Shows the panel's address and the code that claims it. Whoever enters the code
 there gets an admin key, once. An agent that has an admin key is claimed, and has
 no code: "fieldpost keys create" makes more keys, and the way in on the board
-itself is never closed.`,
+itself is never closed. Where the config has a button, holding it opens the claim for
+two minutes: the page then asks for no code.`,
 		Args: takes(0, 0, "no argument"),
 	}
 	out := outputFlag(cmd)
@@ -50,6 +52,9 @@ func printClaim(w io.Writer, c *claim) error {
 	text := "claim code " + c.Code
 	if c.Claimed {
 		text = "claimed; fieldpost keys create --name N --role admin makes a key"
+	}
+	if c.Open > 0 {
+		text += fmt.Sprintf("; the button was held: for another %.0f s the page asks for none", math.Ceil(c.Open))
 	}
 	if _, err := fmt.Fprintf(w, "Panel: %s - %s\n", printable(panel), printable(text)); err != nil || c.Wait <= 0 {
 		return err

@@ -38,6 +38,7 @@ type status struct {
 		FlushMS  float64 `json:"flush_ms"`
 	} `json:"store"`
 	Claimed bool                `json:"claimed"`
+	LED     string              `json:"led"` // "": there is none
 	Wear    *edge.WearStatus    `json:"wear"`
 	Devices map[string]int      `json:"devices"`
 	Uplinks []edge.UplinkStatus `json:"uplinks"`
@@ -82,6 +83,9 @@ func printStatus(w io.Writer, st *status) error {
 	t.row("STATE", st.State)
 	if !st.Claimed {
 		t.row("CLAIM", "not claimed yet: fieldpost claim shows the code")
+	}
+	if st.LED != "" {
+		t.row("LED", "shows "+st.LED)
 	}
 	t.row("CLOCK", localTime(st.Clock.Now)+" "+clock)
 	t.row("STORE", fmt.Sprintf("%d events since the start, %d waiting, %d rings, %s free, flush %.1f ms", st.Store.Events, st.Store.Waiting, st.Store.Rings, bytesText(st.Store.Free), st.Store.FlushMS))

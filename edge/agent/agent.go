@@ -30,6 +30,7 @@ type agent struct {
 	source  *gpio.Source
 	uplinks *uplinkSet
 	api     *localapi.Server
+	front   *front
 	doors   *doors
 
 	started time.Time
@@ -95,6 +96,7 @@ func (a *agent) openParts(ctx context.Context) (err error) {
 	if a.api, err = a.newAPI(); err != nil {
 		return &ConfigError{err}
 	}
+	a.front = a.newFront()
 	if a.doors, err = a.openDoors(ctx); err != nil {
 		return err
 	}
@@ -121,6 +123,7 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the thinner", a.thinner().Run)
 	intake.run("the devices", a.source.Run)
 	intake.run("the calm", a.waitForCalm)
+	a.front.start(intake)
 	a.uplinks.start(uplinks)
 	a.log.Info("ready", "agent", a.id, "store", a.opt.Config.DataDir, "epoch", fmt.Sprintf("%08x", a.store.Epoch()), "took", time.Since(a.started).Round(time.Millisecond))
 	notify.ready()

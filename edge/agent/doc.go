@@ -27,6 +27,13 @@
 // what their boot says, but for those that outlive the process, and commands are
 // taken. It is for agents with devices that take commands, on a real board.
 //
+// # The front
+//
+// A light shows how the agent is, as the table of signals says, and a button that is held
+// claims or resets who has access. Neither is needed for anything, nor holds anything: a
+// light that fails is a problem of the status, and is tried again. The agent makes each
+// flash itself, so that one that is dead does not look calm.
+//
 // # What it tells
 //
 // Events of kind system: boot, epoch (a new one began), store (degraded, full,

@@ -20,7 +20,7 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // newSource makes the devices of the config, on the board that there is. What an
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
-	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Own: ownLines(a.opt.Config), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
 	if a.starts != nil {
 		opt.Safe = a.starts.why()
 	}
@@ -86,7 +86,7 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 	}
 	return localapi.New(localapi.Deps{
 		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
-		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status, Backup: a.backup,
+		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status, Light: func() string { return a.front.shows() }, Backup: a.backup,
 	}, localapi.Options{
 		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
 		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
@@ -145,5 +145,5 @@ func (a *agent) problems() (all []string) {
 			all = append(all, fmt.Sprintf("Not every line can be used: %v.", err))
 		}
 	}
-	return all
+	return append(all, a.front.problems()...)
 }

@@ -13,6 +13,8 @@ type Config struct {
 	API       APIConfig           `mapstructure:"api"`
 	Keys      map[string]*Key     `mapstructure:"keys" named:"key"`
 	Mailboxes map[string]*Mailbox `mapstructure:"mailboxes" named:"mailbox"`
+	LED       *LEDConfig          `mapstructure:"led"`    // nil: none
+	Button    *ButtonConfig       `mapstructure:"button"` // nil: none
 
 	Files    []string          `mapstructure:"-"` // read, in order
 	Warnings []string          `mapstructure:"-"` // for the log; none stops the start

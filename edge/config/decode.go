@@ -16,6 +16,7 @@ const delimiter = "\x1f"
 func (l *loader) typed(dataDir string) *Config {
 	fields := fieldsOf(reflect.TypeFor[layout]())
 	c := newChecker(l.probs, l.src.Tables)
+	spellOut(l.root)
 	c.inheritDefaults(l.root)
 	body := *l.root
 	body.keys = nil

@@ -38,6 +38,8 @@ func (l *loader) finish(cfg *Config, c *checker) {
 	l.api(&cfg.API)
 	l.keys(cfg.Keys)
 	l.mailboxes(cfg.Mailboxes)
+	l.led(cfg.LED)
+	l.button(cfg.Button)
 	l.openSecrets(c)
 }
 

@@ -5,7 +5,7 @@ package config
 
 // laterKeys are keys by their pattern; * stands for a name.
 var laterKeys = []string{
-	"actions", "rules", "hooks", "relay", "folders", "lan_mqtt", "dialects", "led", "dashboards", "tests",
+	"actions", "rules", "hooks", "relay", "folders", "lan_mqtt", "dialects", "dashboards", "tests",
 	"uplinks.*.budget", "uplinks.*.receive", "uplinks.*.batch.compress",
 	"uplink_defaults.budget", "uplink_defaults.receive", "uplink_defaults.batch.compress",
 }

@@ -43,9 +43,9 @@ func TestFileProblems(t *testing.T) {
 			"conf.d/one.yaml": "never: 2\n",
 			"conf.d/two.yaml": "devices: {door: {line: [}}\n",
 		}, []string{
-			`fieldpost.yaml:1:1: the config has no key "nope": it can be agent, api, data_dir, devices, keys, mailboxes, store, uplink_defaults or uplinks`,
+			`fieldpost.yaml:1:1: the config has no key "nope": it can be agent, api, button, data_dir, devices, keys, led, mailboxes, store, uplink_defaults or uplinks`,
 			`fieldpost.yaml:2:17: ring name "A" can't be used: write a`,
-			`conf.d/one.yaml:1:1: the config has no key "never": it can be agent, api, data_dir, devices, keys, mailboxes, store, uplink_defaults or uplinks`,
+			`conf.d/one.yaml:1:1: the config has no key "never": it can be agent, api, button, data_dir, devices, keys, led, mailboxes, store, uplink_defaults or uplinks`,
 			`conf.d/two.yaml:1:1: not YAML: did not find expected node content: see the indentation, quotes and brackets of this line and the one before`,
 		}},
 		{"too large", map[string]string{"fieldpost.yaml": "#" + strings.Repeat("x", maxFile)},

@@ -44,7 +44,7 @@ func TestEnvironmentProblems(t *testing.T) {
 	for _, c := range []struct{ env, want string }{
 		{"FIELDPOST_API__LISTEN=nowhere", `environment FIELDPOST_API__LISTEN: api.listen[0]: "nowhere" is no address: write it like ":8716", "127.0.0.1:8716" or unix:PATH`},
 		{"FIELDPOST_API__LISTN=:1", `environment FIELDPOST_API__LISTN: api has no key "listn": did you mean listen?`},
-		{"FIELDPOST_FOO=1", `environment FIELDPOST_FOO: the config has no key "foo": it can be agent, api, data_dir, devices, keys, mailboxes, store, uplink_defaults or uplinks`},
+		{"FIELDPOST_FOO=1", `environment FIELDPOST_FOO: the config has no key "foo": it can be agent, api, button, data_dir, devices, keys, led, mailboxes, store, uplink_defaults or uplinks`},
 		{"FIELDPOST_DEVICES__DOOR__DEBOUNCE=5", `environment FIELDPOST_DEVICES__DOOR__DEBOUNCE: devices.door.debounce: duration "5" has no unit: write it like 30ms, 10s, 10m, 1h, 30d or 2w`},
 		{"FIELDPOST_DEVICES__DOOR__INVERT=yes", `environment FIELDPOST_DEVICES__DOOR__INVERT: devices.door.invert: "yes" is neither true nor false: write true`},
 		{"FIELDPOST_DEVICES__DOOR=x", `environment FIELDPOST_DEVICES__DOOR: devices.door needs a map, this is a single value: set its keys one by one`},

@@ -138,9 +138,9 @@ func TestProblems(t *testing.T) {
 		{"later sender", "uplinks:\n  lab: {nats: \"nats://x\"}\n", lines(
 			`fieldpost.yaml:2:9: this version has no sender nats yet: it can be tube or wire`,
 		)},
-		{"later section", "rules: {}\nled: ACT\n", lines(
+		{"later section", "rules: {}\ntests: []\n", lines(
 			`fieldpost.yaml:1:1: this version does not know rules yet: take it out`,
-			`fieldpost.yaml:2:1: this version does not know led yet: take it out`,
+			`fieldpost.yaml:2:1: this version does not know tests yet: take it out`,
 		)},
 		{"later uplink key", "uplinks:\n  lab: {wire: x, budget: 50MB/month, batch: {compress: zstd}}\n", lines(
 			`fieldpost.yaml:2:18: this version does not know uplinks.lab.budget yet: take it out`,

@@ -165,6 +165,9 @@ func (s *Sysfs) write(file, text string) error {
 	s.mu.Lock()
 	s.log = append(s.log, filepath.Base(file)+"="+text)
 	s.mu.Unlock()
+	if ok, err := writeLED(file, text); ok {
+		return err
+	}
 	if err := pwmRules(file, text); err != nil {
 		return err
 	}

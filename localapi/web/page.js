@@ -240,12 +240,35 @@ function refuse(err) {
   sessionStorage.removeItem(KEY);
   $("main").hidden = true;
   $("logout").hidden = true;
-  const unclaimed = err !== null && err.type === "urn:fieldpost:unclaimed" && !err.tried;
+  const unclaimed = err !== null && isUnclaimed(err) && !err.tried;
   $("claim").hidden = !unclaimed;
   $("login").hidden = unclaimed;
+  if (unclaimed) askForCode(err.type === OPEN);
   $("refused").textContent = err && err.status !== 401 ? err.message : err && err.tried ? "That key is not known." : "";
   $("state").textContent = "locked";
   $("state").className = "pill";
+}
+
+const OPEN = "urn:fieldpost:claim-open"; // the agent's button was held
+const isUnclaimed = (err) => err.type === "urn:fieldpost:unclaimed" || err.type === OPEN;
+
+// askForCode shows what the claim takes, and looks every few seconds whether the
+// agent's button has changed that.
+let asking = 0;
+function askForCode(open) {
+  $("by-code").hidden = $("code").hidden = open;
+  $("by-button").hidden = !open;
+  clearTimeout(asking);
+  asking = setTimeout(async () => {
+    if ($("claim").hidden) return;
+    if (document.hidden) { askForCode(open); return; }
+    try { await get("v1/status"); } catch (err) {
+      if ($("claim").hidden) return;
+      if (isUnclaimed(err)) askForCode(err.type === OPEN);
+      else if (err.status === 401) refuse(err); // another has claimed it
+      else askForCode(open);
+    }
+  }, 3000);
 }
 
 function stop() {
@@ -342,7 +365,7 @@ $("claim").addEventListener("submit", async (e) => {
   button.disabled = true;
   $("not-claimed").textContent = "";
   try {
-    key = (await post("v1/claim", { code: $("code").value })).key;
+    key = (await post("v1/claim", $("code").hidden ? {} : { code: $("code").value })).key;
     sessionStorage.setItem(KEY, key);
     $("code").value = "";
     $("new-key").textContent = key;

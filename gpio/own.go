@@ -1,0 +1,30 @@
+package gpio
+
+import (
+	"fmt"
+
+	"fieldpost/edge"
+)
+
+// OwnLine is a line that the agent itself uses, for its light or its button: no device
+// may have it.
+type OwnLine struct {
+	Name string // what it is for; the kernel shows its consumer as fieldpost:NAME
+	Pin  edge.Pin
+}
+
+// holdOwn notes who has the agent's own lines, in front of the devices.
+func (s *Source) holdOwn(held map[edge.Pin]string) error {
+	for _, o := range s.opt.Own {
+		if other, ok := held[o.Pin]; ok {
+			return fmt.Errorf("use %s for the agent's %s: it is used by %s", o.Pin, o.Name, other)
+		}
+		held[o.Pin] = "the agent's " + o.Name
+	}
+	return nil
+}
+
+// ownLine requests a line for the agent itself.
+func (s *Source) ownLine(name string, pin edge.Pin, cfg LineConfig) (Line, error) {
+	return s.liner(Spec{Name: name}, &heldLines{})(pin, cfg)
+}
