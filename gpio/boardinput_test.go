@@ -16,12 +16,13 @@ import (
 // shelf.
 type agency struct {
 	*testing.T
-	shelf *memShelf
-	pump  *bench.Pump
-	specs []gpio.Spec
-	board *gpio.KernelBoard
-	stop  func() time.Duration
-	told  int // gestures that were looked at
+	shelf  *memShelf
+	pump   *bench.Pump
+	specs  []gpio.Spec
+	board  *gpio.KernelBoard
+	stop   func() time.Duration
+	source *gpio.Source // of the agent that runs
+	told   int          // gestures that were looked at
 }
 
 func newAgency(t *testing.T, specs ...gpio.Spec) *agency {
@@ -38,10 +39,10 @@ func newAgency(t *testing.T, specs ...gpio.Spec) *agency {
 func (a *agency) start() {
 	a.Helper()
 	a.board = board(a, a.shelf)
-	s := bench.BoardSource(a, a.pump, a.specs...)
-	a.stop = bench.Start(a, s)
+	a.source = bench.BoardSource(a, a.pump, a.specs...)
+	a.stop = bench.Start(a, a.source)
 	for _, spec := range a.specs {
-		bench.UntilStatus(a, s, spec.Name, "ok")
+		bench.UntilStatus(a, a.source, spec.Name, "ok")
 	}
 }
 
