@@ -64,6 +64,14 @@ func TestLEDCheckOfOneThatWorks(t *testing.T) {
 	if got := ledCheck(t.Context(), p); len(got) != 1 || got[0].Health != healthy {
 		t.Errorf("got %+v", got)
 	}
+	p.config.LED.Name = "led0" // as older kernels call it
+	if got := ledCheck(t.Context(), p); len(got) != 1 || got[0].Health != healthy {
+		t.Errorf("got %+v", got)
+	}
+	p.root, p.status = t.TempDir(), &status{LED: "calm"}
+	if got := ledCheck(t.Context(), p); len(got) != 1 || !strings.Contains(got[0].Text, "shows calm") {
+		t.Errorf("got %+v", got)
+	}
 	p.config.LED = nil
 	if got := ledCheck(t.Context(), p); got != nil {
 		t.Errorf("got %+v", got)
