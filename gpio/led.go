@@ -62,7 +62,7 @@ func (l *LED) Open(ctx context.Context) (err error) {
 		l.line, err = l.open(l.opt.Pin, LineConfig{Output: true, ActiveLow: l.opt.ActiveLow})
 		return err
 	}
-	dir, err := l.find()
+	dir, err := FindLED(string(l.root), l.opt.Name)
 	if err != nil {
 		return err
 	}
@@ -107,31 +107,34 @@ func (l *LED) Close(ctx context.Context) error {
 	return nil
 }
 
-// find gives the folder of a named LED.
-func (l *LED) find() (string, error) {
+// FindLED gives the folder of one of the kernel's LEDs, by the name that this or another
+// kernel has for it. Root is where sys is: "/" on a machine. The error wraps
+// edge.ErrAbsent, and names those that there are.
+func FindLED(root, led string) (string, error) {
+	t := tree(root)
 	var all []string
-	for _, dir := range l.root.glob("sys/class/leds/*") {
+	for _, dir := range t.glob("sys/class/leds/*") {
 		all = append(all, filepath.Base(dir))
 	}
-	names := []string{l.opt.Name}
-	for _, t := range ledTwins {
-		if i := slices.Index(t[:], l.opt.Name); i >= 0 {
-			names = append(names, t[1-i])
+	names := []string{led}
+	for _, twins := range ledTwins {
+		if i := slices.Index(twins[:], led); i >= 0 {
+			names = append(names, twins[1-i])
 		}
 	}
 	for _, name := range names {
 		if slices.Contains(all, name) {
-			return l.root.path("sys/class/leds/" + name), nil
+			return t.path("sys/class/leds/" + name), nil
 		}
 	}
-	what := "find LED " + l.opt.Name
+	what := "find LED " + led
 	for _, name := range all {
-		if strings.EqualFold(name, l.opt.Name) {
+		if strings.EqualFold(name, led) {
 			return "", absentError(what+", did you mean "+name+"?", nil)
 		}
 	}
 	if len(all) == 0 {
-		return "", absentError(what, fmt.Errorf("the kernel shows none below %s", l.root.path("sys/class/leds")))
+		return "", absentError(what, fmt.Errorf("the kernel shows none below %s", t.path("sys/class/leds")))
 	}
 	return "", absentError(what+", there is "+strings.Join(all, ", "), nil)
 }

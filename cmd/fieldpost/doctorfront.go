@@ -1,16 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"fieldpost/edge/agent"
+	"fieldpost/gpio"
 )
 
 // crashCheck looks at how the runs before this one ended.
@@ -52,20 +52,16 @@ func ledCheck(_ context.Context, p *patient) []symptom {
 		return nil
 	}
 	name := p.config.LED.Name
-	var all []string
-	for _, dir := range p.there("/sys/class/leds/*") {
-		all = append(all, filepath.Base(dir))
+	if p.status != nil && p.status.LED != "" {
+		return one(healthy, "LED "+name+" shows "+p.status.LED, "")
 	}
-	if !slices.Contains(all, name) {
-		text := "there is no LED " + name
-		if len(all) > 0 {
-			text += ", there is " + strings.Join(all, ", ")
-		}
-		return one(ailing, text, "name one of /sys/class/leds in led, or a pin with an LED of your own")
+	dir, err := gpio.FindLED(cmp.Or(p.root, "/"), name)
+	if err != nil {
+		return one(ailing, oneLine(err.Error()), "name one of /sys/class/leds in led, or a pin with an LED of your own")
 	}
 	const rule = "sudo udevadm trigger --subsystem-match=leds; the package's 60-fieldpost.rules is for ACT and PWR, another LED needs one like it"
 	for _, file := range []string{"brightness", "trigger"} {
-		info, err := os.Stat(filepath.Join(p.root, "/sys/class/leds", name, file))
+		info, err := os.Stat(filepath.Join(dir, file))
 		switch {
 		case err != nil:
 			return one(ailing, fmt.Sprintf("LED %s: %v", name, err), "")
