@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -38,6 +39,9 @@ func (c *Changes) Sort() {
 		*list = append([]string{}, *list...)
 	}
 }
+
+// ErrReloading: a reload is under way, or the agent is still starting.
+var ErrReloading = errors.New("another reload is under way")
 
 // ReloadError says why a reload was refused. The config before runs on.
 type ReloadError struct {

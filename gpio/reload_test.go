@@ -404,7 +404,9 @@ func TestReloadAtTheEnd(t *testing.T) {
 	b := bench.NewBench(t)
 	s := b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27}"))
 	p, _, _ := s.Plan(nil)
-	if err := p.Swap(t.Context()); err == nil {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Swap(over); err == nil {
 		t.Error("swapped before the start")
 	}
 	bench.Start(t, s)()

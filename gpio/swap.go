@@ -47,6 +47,11 @@ func (s *Source) begin(r *runner) {
 func (p *Plan) Swap(ctx context.Context) error {
 	s := p.source
 	select {
+	case <-s.ran:
+	case <-ctx.Done():
+		return fmt.Errorf("swap devices: they don't run: %w", ctx.Err())
+	}
+	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("swap devices: %w", ctx.Err())

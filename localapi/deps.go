@@ -33,7 +33,7 @@ type Backup func(w io.Writer) error
 
 // Reload loads the config again and puts it in force, on behalf of from. It blocks for
 // seconds and can't be given up. The error is an *edge.ReloadError where the config
-// before runs on, and edge.ErrBusy while another reload is under way.
+// before runs on, and edge.ErrReloading while another reload is under way.
 type Reload func(ctx context.Context, from string) (edge.Reloaded, error)
 
 // Cut cuts an uplink's line, or joins it again. The demo alone has it.

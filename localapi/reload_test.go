@@ -29,7 +29,7 @@ func TestReloadRoute(t *testing.T) {
 	for want, err := range map[int]error{
 		422: &edge.ReloadError{Config: true, Reasons: []string{"f.yaml:3:4: devices.door: no", "f.yaml:9: uplinks"}},
 		409: &edge.ReloadError{Reasons: []string{"data_dir needs a restart"}},
-		503: edge.ErrBusy,
+		503: edge.ErrReloading,
 	} {
 		fail = err
 		var p struct {

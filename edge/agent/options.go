@@ -18,6 +18,13 @@ type Options struct {
 	Revision string
 	Log      *slog.Logger // nil: discard
 
+	// Load loads the config again, from where Config came from; nil: a reload is
+	// refused. It blocks on the file system.
+	Load func() (*config.Config, error)
+	// Reload asks for a reload, as a signal does; nil: nothing does. What comes while
+	// one is under way is for the next one.
+	Reload <-chan struct{}
+
 	// Simulate runs on a simulated board, and answers on loopback alone where the
 	// config names no address.
 	Simulate bool
