@@ -54,7 +54,10 @@ func reloadText(r *edge.Reloaded) string {
 	if r.Nothing() {
 		text = "nothing changed: "
 	}
-	text += changesText(&r.Devices, "device") + "; " + changesText(&r.Uplinks, "uplink")
+	text += changesText(&r.Devices, "device")
+	if u := changesText(&r.Uplinks, "uplink"); u != "0 uplinks untouched" {
+		text += "; " + u
+	}
 	if len(r.Other) > 0 {
 		text += "; changed too: " + strings.Join(r.Other, ", ")
 	}
