@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,6 +163,25 @@ func TestReloadOfALabel(t *testing.T) {
 		}
 		if evs := b.Pump.Events("pump"); len(evs) != 1 || evs[0].Ring != "alarms" || !strings.Contains(string(evs[0].Data), `"rests","why":"max_on"`) {
 			t.Errorf("told %+v", evs)
+		}
+	})
+}
+
+// TestReloadOfAnInput: other words and another debounce: the request goes on, and what
+// came in the moment between is told.
+func TestReloadOfAnInput(t *testing.T) {
+	onBench(t, []gpio.Spec{spec(t, "digital_in", door)}, func(t *testing.T, b *bench.Bench, s *gpio.Source) {
+		drive(t, b, "GPIO17", false)
+		bench.Pass(time.Second)
+		for i, more := range []string{"states: {on: 'yes', off: 'no'}", "debounce: 10ms", "debounce: 0s"} {
+			next := spec(t, "digital_in", "door: {digital_in: GPIO17, pull: up, "+more+"}")
+			reload(t, s, next)
+			drive(t, b, "GPIO17", i%2 == 0)
+			bench.Pass(time.Second)
+		}
+		requests, numbers := origins(t, b, "door")
+		if len(requests) != 1 || !slices.Equal(numbers, []uint32{1, 2, 3, 4}) {
+			t.Errorf("%v %v: %s", requests, numbers, b.Pump.Lines("door"))
 		}
 	})
 }
@@ -345,6 +365,7 @@ func TestReloadBesideCommands(t *testing.T) {
 	stop := bench.Start(t, s)
 	poll(t, "ok", func() bool { d, _ := s.Device("pump"); return d.Status == "ok" })
 	over, ended := make(chan struct{}), make(chan map[string]bool)
+	var came atomic.Int32
 	go func() {
 		done := map[string]bool{}
 		defer func() { ended <- done }()
@@ -361,13 +382,15 @@ func TestReloadBesideCommands(t *testing.T) {
 			switch {
 			case err == nil && out.Done:
 				done[id] = true
+				came.Add(1)
 			case !errors.Is(err, edge.ErrAbsent):
 				t.Errorf("%s: %+v, %v", id, out, err)
 			}
 			_, _, _ = s.Devices(), s.Pins(), s.Lines()
 		}
 	}()
-	for i := range 20 {
+	end := time.Now().Add(10 * time.Second)
+	for i := 0; i < 20 || came.Load() < 20 && time.Now().Before(end); i++ {
 		p, mistakes, busy := s.Plan([]gpio.Spec{[]gpio.Spec{there, here}[i%2]})
 		if p == nil {
 			t.Fatal(mistakes, busy)
@@ -413,4 +436,20 @@ func TestReloadAtTheEnd(t *testing.T) {
 	if err := p.Swap(t.Context()); err == nil {
 		t.Error("swapped after the end")
 	}
+}
+
+// TestReloadGoesOnFromMemory: what a device told last and no flush has taken yet is not
+// counted again, nor lost.
+func TestReloadGoesOnFromMemory(t *testing.T) {
+	onBench(t, []gpio.Spec{spec(t, "counter", "flow: {counter: GPIO22, every: 1s}")}, func(t *testing.T, b *bench.Bench, s *gpio.Source) {
+		b.Pump.Deaf(true)
+		drive(t, b, "GPIO22", true, false, true, false, true, false)
+		bench.Pass(2 * time.Second)
+		reload(t, s, spec(t, "counter", "flow: {counter: GPIO22, every: 2s}"))
+		drive(t, b, "GPIO22", true, false)
+		bench.Pass(3 * time.Second)
+		if d, _ := s.Device("flow"); string(d.Value) != "4" {
+			t.Errorf("flow %+v", d)
+		}
+	})
 }

@@ -72,10 +72,11 @@ type Source struct {
 	desk     passedDesk
 	safe     safety
 
-	ran  chan struct{}   // closed when Run has started the devices
-	turn chan struct{}   // has a token while devices are started, swapped or resumed; guards the rest
-	ctx  context.Context // of Run; nil before it and once it is over
-	wg   sync.WaitGroup  // of the devices that run
+	ran   chan struct{}   // closed when Run has started the devices
+	begun func()          // closes it
+	turn  chan struct{}   // has a token while devices are started, swapped or resumed; guards the rest
+	ctx   context.Context // of Run; nil before it and once it is over
+	wg    sync.WaitGroup  // of the devices that run
 }
 
 // NewSource makes the devices; nothing is touched before Run. It fails where a
@@ -100,6 +101,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{opt: opt, buses: newBuses(opt.Buses, opt.Files), desk: passedDesk{all: map[string]*passed{}}, ran: make(chan struct{}), turn: make(chan struct{}, 1)}
+	s.begun = sync.OnceFunc(func() { close(s.ran) })
 	s.safe.begin(opt.Safe)
 	links := newModbusLinks()
 	f, errs := muster(opt.Specs, func(spec Spec) (*runner, error) { return s.newRunner(spec, links) })
@@ -179,7 +181,7 @@ func (s *Source) open(o opener, pin edge.Pin, cfg LineConfig) (l Line, given boo
 func (s *Source) Lines() []edge.Pin { return s.now().lines() }
 
 // Run runs all devices until ctx is done and they have left their hardware
-// safe. It returns nil. It is called once.
+// safe. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
 	s.turn <- struct{}{}
 	s.ctx = ctx
@@ -187,7 +189,7 @@ func (s *Source) Run(ctx context.Context) error {
 		s.begin(r)
 	}
 	<-s.turn
-	close(s.ran)
+	s.begun()
 	<-ctx.Done()
 	s.turn <- struct{}{} // a reload starts nothing from here on
 	s.ctx = nil

@@ -131,6 +131,9 @@ func (p *Plan) start(ctx context.Context) error {
 	defer wait.Stop()
 	late := false
 	for _, r := range p.enter {
+		if len(r.pins()) == 0 {
+			continue
+		}
 		if !late {
 			select {
 			case <-r.shift.tried:

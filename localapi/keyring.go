@@ -169,6 +169,23 @@ func (k *keyring) remove(id string) {
 	k.keys = slices.DeleteFunc(k.keys, func(h heldKey) bool { return h.row.ID == id && h.row.Made == "api" })
 }
 
+// differs reports whether the config's keys are others than those given.
+func (k *keyring) differs(given []heldKey) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	n := 0
+	for _, h := range k.keys {
+		if h.row.Made != madeByConfig {
+			continue
+		}
+		n++
+		if !slices.ContainsFunc(given, func(g heldKey) bool { return reflect.DeepEqual(g, h) }) {
+			return true
+		}
+	}
+	return n != len(given)
+}
+
 // give puts other keys in the place of the config's. It returns the ids of those that
 // are no more, or open something else.
 func (k *keyring) give(given []heldKey) (ended []string) {

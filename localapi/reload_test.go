@@ -72,9 +72,9 @@ func TestPrepare(t *testing.T) {
 	keys := testKeys()[:4] // without the kitchen's
 	keys[0].Secret = edge.LiteralSecret("another")
 	opt := Options{Keys: keys, Mailboxes: []Mailbox{{Name: "new", Names: []string{"door"}}}, Hosts: []string{"pi.example.org"}}
-	apply, err := r.server.Prepare(opt)
-	if err != nil {
-		t.Fatal(err)
+	apply, changed, err := r.server.Prepare(opt)
+	if err != nil || strings.Join(changed, " ") != "keys" {
+		t.Fatal(changed, err)
 	}
 	r.want(200, "GET", "/v1/status", readKey, "") // nothing yet
 	if err := apply(t.Context()); err != nil {
@@ -92,7 +92,7 @@ func TestPrepare(t *testing.T) {
 		{Keys: []Key{{Name: "x", Role: "read", Secret: edge.LiteralSecret("")}}}, {Mailboxes: []Mailbox{{Name: "Ü"}}},
 		{Origins: []string{"no origin"}}, {TLS: &tls.Config{}},
 	} {
-		if _, err := r.server.Prepare(bad); err == nil {
+		if _, _, err := r.server.Prepare(bad); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}
@@ -112,9 +112,9 @@ func TestPrepareCertificate(t *testing.T) {
 	if err := get(); err == nil {
 		t.Fatal("it has a certificate already")
 	}
-	apply, err := r.server.Prepare(Options{TLS: &tls.Config{Certificates: made.TLS.Certificates}, Keys: testKeys()})
-	if err != nil {
-		t.Fatal(err)
+	apply, changed, err := r.server.Prepare(Options{TLS: &tls.Config{Certificates: made.TLS.Certificates}, Keys: testKeys()})
+	if err != nil || strings.Join(changed, " ") != "api.tls" {
+		t.Fatal(changed, err)
 	}
 	if err := apply(t.Context()); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 
 	"fieldpost/edge"
@@ -83,7 +84,13 @@ func (a *agent) plan(next *config.Config) (*turnover, error) {
 	}
 	opt, err := a.apiOptions(next)
 	if err == nil {
-		t.api, err = a.api.Prepare(opt)
+		var changed []string
+		t.api, changed, err = a.api.Prepare(opt)
+		for _, key := range changed { // behind the same file: or env:
+			if !slices.Contains(t.other, key) {
+				t.other = append(t.other, key)
+			}
+		}
 	}
 	if err != nil && len(no.Reasons) == 0 { // else it may be said already: api.tls.cert
 		wrong(err, "api")
