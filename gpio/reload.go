@@ -1,10 +1,12 @@
 package gpio
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"fieldpost/edge"
 )
@@ -170,8 +172,12 @@ func (p *Plan) acquire() (busy DeviceErrors) {
 	return busy
 }
 
+// consumerPrefix is what the names of our line requests begin with.
+const consumerPrefix = "fieldpost:"
+
 // vacant is an error where the board does not have a line, or another program has
-// it. It changes nothing: the line may be taken in the next moment.
+// it. It changes nothing: the line may be taken in the next moment. It waits a moment
+// for one that is ours.
 func (s *Source) vacant(pin edge.Pin) error {
 	p := find(s.opt.Lookup, pin)
 	if p == nil && s.opt.Missing != nil {
@@ -188,6 +194,10 @@ func (s *Source) vacant(pin edge.Pin) error {
 		return nil // a pin of another periph driver can't be asked
 	}
 	info, err := in.Info()
+	for end := time.Now().Add(busyWait); err == nil && strings.HasPrefix(info.Consumer, consumerPrefix) && time.Now().Before(end); {
+		pause(context.Background(), busyRetry) // a device that left may have had it parked until just now
+		info, err = in.Info()
+	}
 	switch {
 	case err != nil:
 		return err

@@ -148,7 +148,7 @@ func (s *Source) newRunner(spec Spec, links *modbusLinks) (*runner, error) {
 func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (Line, error) {
 	o := opener{s.opt.Lookup, s.opt.Missing, func() int64 { return s.opt.Clock.Stamp().Mono }}
 	return func(pin edge.Pin, cfg LineConfig) (Line, error) {
-		cfg.Consumer = "fieldpost:" + spec.Name
+		cfg.Consumer = consumerPrefix + spec.Name
 		if cfg.Park != "" {
 			// What a device stored of a line is of no use to another driver.
 			cfg.Park = spec.Driver + "/" + cfg.Park
