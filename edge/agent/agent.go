@@ -128,9 +128,9 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the calm", a.waitForCalm)
 	intake.run("reloads", a.takeReloads)
 	a.uplinks.start(uplinks)
-	a.reloads.begin()
 	a.log.Info("ready", "agent", a.id, "store", a.opt.Config.DataDir, "epoch", fmt.Sprintf("%08x", a.store.Epoch()), "took", time.Since(a.started).Round(time.Millisecond))
 	a.notify.ready()
+	a.reloads.begin()
 	if a.opt.Ready != nil {
 		a.opt.Ready()
 	}
