@@ -89,7 +89,7 @@ func (s *Source) React(cmd edge.Command, cause *edge.Ticket) (edge.Outcome, erro
 // accept finds the device and refuses what can never be a command of it. Such a
 // command is the caller's mistake and leaves no event.
 func (s *Source) accept(cmd *edge.Command) (*runner, error) {
-	r, ok := s.byName[cmd.Device]
+	r, ok := s.now().byName[cmd.Device]
 	if !ok {
 		return nil, fmt.Errorf("device %q: %w", cmd.Device, edge.ErrNoDevice)
 	}
@@ -166,7 +166,7 @@ func (s *Source) act(r *runner, cmd edge.Command, cause *edge.Ticket, slot *comm
 		}
 		return rep
 	}
-	res, err := r.dev.(Commander).Do(a)
+	res, err := r.do(a)
 	r.out.Flush()
 	if err != nil {
 		return s.refuse(r, cmd, cause, slot, err)

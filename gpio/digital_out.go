@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fieldpost/edge"
@@ -46,7 +47,9 @@ func digitalOutDriver() Driver {
 			if cfg.MaxOn < 0 {
 				return nil, fmt.Errorf("max_on is %s: it must not be negative", cfg.MaxOn)
 			}
-			return &output{env: env, cfg: *cfg, wake: make(chan struct{}, 1)}, nil
+			d := &output{env: env, cfg: *cfg, wake: make(chan struct{}, 1)}
+			d.remote.Store(cfg.Remote)
+			return d, nil
 		},
 	}
 }
@@ -54,8 +57,11 @@ func digitalOutDriver() Driver {
 // output is the device. Its loop and its commands share it.
 type output struct {
 	env  Env
-	cfg  DigitalOut
 	wake chan struct{} // a token: the deadline is another
+
+	remote atomic.Bool // as the config says
+
+	cfg DigitalOut // but for the line and its polarity mu guards it
 
 	mu      sync.Mutex // guards the rest; held over an ioctl, never over Flush
 	out     *Outlet
@@ -87,7 +93,7 @@ func (d *output) Verbs() []string {
 }
 
 // Remote reports whether upstream may command it.
-func (d *output) Remote() bool { return d.cfg.Remote }
+func (d *output) Remote() bool { return d.remote.Load() }
 
 // Run holds the line until ctx is done, turns it off at its deadline, and at the
 // end leaves it as stop says.
@@ -113,9 +119,7 @@ func (d *output) begin(out *Outlet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	had := d.started || out.Stored(&d.row) // this process's own row is the newer one
-	if max := d.cfg.MaxOn.D(); d.row.Why != "pulse" || max > 0 && d.row.For > max {
-		d.limit(0) // the config may have another max_on than the run before
-	}
+	d.relimit()                            // the config may have another max_on than the run before
 	d.out = out
 	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: d.initial(had), Park: d.park()})
 	if err != nil {
@@ -294,6 +298,9 @@ func (d *output) rest(clean bool) error {
 		return line.Close()
 	}
 	level := d.rested(d.row.Value)
+	if d.row.Value && d.row.Why == "pulse" {
+		d.row.Want = false // it would have ended: boot: last must not begin one without an end
+	}
 	if level != d.row.Value {
 		mono, err := line.Set(level)
 		if err != nil {

@@ -46,6 +46,13 @@
 //
 // The agent's own light (LED) and button (Hold) are no devices: they use the Source's lines
 // and files, no device may have theirs, and whoever runs the agent runs them.
+// A Plan is another set of devices (Source.Plan), checked without a touch of the
+// hardware; Swap puts it in force. A device whose driver and options are the same runs
+// on, whatever else is said of it. So does an output that keeps its line, its polarity
+// and whether it is parked: the rest of its options it takes over as it is. Any other
+// device that changed leaves its hardware as its stop says, and the one in its place
+// begins as its boot says, as over a restart; one on the lines of an expander that
+// changed is started again as after a failure of it, at what was commanded last.
 //
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours

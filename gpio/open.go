@@ -37,9 +37,9 @@ type lineGiver interface {
 }
 
 // giver finds the device that a pin is a line of; nil where it is none.
-func (s *Source) giver(pin edge.Pin) (g lineGiver, line string) {
+func (f *fleet) giver(pin edge.Pin) (g lineGiver, line string) {
 	name, line, _ := strings.Cut(string(pin), ".")
-	if r := s.byName[name]; r != nil {
+	if r := f.byName[name]; r != nil {
 		g, _ = r.dev.(lineGiver)
 	}
 	return g, line

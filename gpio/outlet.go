@@ -26,7 +26,7 @@ type stateRow struct {
 // and everybody else's Queue and Flush return at once. So a rule that reacts to
 // a device's report may command the same device again.
 type Outlet struct {
-	spec  Spec
+	spec  Spec // but for name and driver the mutex guards it
 	pump  emitter
 	rows  rows
 	clock Clock
@@ -36,6 +36,7 @@ type Outlet struct {
 	emitting bool
 	stored   []byte // the newest stateRow, stored or on its way
 	status   status
+	tried    func() // called when it works, or failed; may be nil
 }
 
 // queued is a report that waits to be emitted.
@@ -125,11 +126,12 @@ func (o *Outlet) Queue(r Report) *Told {
 	}
 	stamp.Mono = r.Mono
 	q := queued{
-		event: edge.Event{Ring: o.spec.Ring, Name: o.spec.Name, Kind: r.Kind, Mono: r.Mono, From: r.from, Cause: r.causeID, Data: r.data()},
+		event: edge.Event{Name: o.spec.Name, Kind: r.Kind, Mono: r.Mono, From: r.from, Cause: r.causeID, Data: r.data()},
 		from:  r.Cause, cause: r.cause, rows: r.rows, told: &Told{emitted: make(chan struct{})},
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	q.event.Ring = o.spec.Ring
 	switch r.Kind {
 	case edge.Loss:
 		o.status.lost += r.Count
@@ -208,6 +210,9 @@ func (o *Outlet) Ready() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status.status, o.status.err = "ok", nil
+	if o.tried != nil {
+		o.tried()
+	}
 }
 
 // Doubt says what is wrong with a device that goes on; nil takes it back.
@@ -256,7 +261,38 @@ func (o *Outlet) fail(how string, err error) (changed bool) {
 	changed = o.status.status != how || o.status.err == nil || o.status.err.Error() != err.Error()
 	o.status.status, o.status.err = how, err
 	o.status.restarts++
+	if o.tried != nil {
+		o.tried()
+	}
 	return changed
+}
+
+// begin notes that a run begins, and calls tried once the device works or failed.
+func (o *Outlet) begin(tried func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status.status, o.status.err, o.tried = "starting", nil, tried
+}
+
+// relabel takes what is told of the device from another spec of it.
+func (o *Outlet) relabel(spec Spec) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.spec = spec
+}
+
+// inherit goes on with the durable state of another outlet of the same device,
+// which may not have reached the store yet.
+func (o *Outlet) inherit(from *Outlet) {
+	if o == from || o.key() != from.key() {
+		return
+	}
+	from.mu.Lock()
+	stored, lost, restarts := from.stored, from.status.lost, from.status.restarts
+	from.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stored, o.status.lost, o.status.restarts = stored, lost, restarts
 }
 
 // device is the status as others see it.

@@ -14,14 +14,15 @@ type OwnLine struct {
 }
 
 // holdOwn notes who has the agent's own lines, in front of the devices.
-func (s *Source) holdOwn(held map[edge.Pin]string) error {
-	for _, o := range s.opt.Own {
+func holdOwn(own []OwnLine) (map[edge.Pin]string, error) {
+	held := map[edge.Pin]string{}
+	for _, o := range own {
 		if other, ok := held[o.Pin]; ok {
-			return fmt.Errorf("use %s for the agent's %s: it is used by %s", o.Pin, o.Name, other)
+			return nil, fmt.Errorf("use %s for the agent's %s: it is used by %s", o.Pin, o.Name, other)
 		}
 		held[o.Pin] = "the agent's " + o.Name
 	}
-	return nil
+	return held, nil
 }
 
 // ownLine requests a line for the agent itself.

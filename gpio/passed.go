@@ -198,7 +198,7 @@ func (s *Source) Report(ctx context.Context, device string, value json.RawMessag
 
 // played finds a device that a client plays.
 func (s *Source) played(device string) (*runner, player, error) {
-	r, ok := s.byName[device]
+	r, ok := s.now().byName[device]
 	if !ok {
 		return nil, nil, fmt.Errorf("device %q: %w", device, edge.ErrNoDevice)
 	}

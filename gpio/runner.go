@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fieldpost/edge"
@@ -21,25 +22,78 @@ const (
 	stable    = time.Minute
 )
 
-// runner runs one device, alone.
+// runner is one device of a fleet. A reload that changes what is only told of the
+// device makes another runner of the same post.
 type runner struct {
 	spec Spec
+	*post
+}
+
+// post runs one device, alone.
+type post struct {
 	dev  Device
 	out  *Outlet
 	held *heldLines
 	log  *slog.Logger
+
+	away  atomic.Bool // a reload stops it: it takes no command
+	shift *shift      // the present run, or the last; the Source's turn guards it
+}
+
+// shift is one run of a post, from its start until it was told to stop and did.
+type shift struct {
+	stop  context.CancelFunc
+	done  chan struct{} // closed when it has left its hardware
+	tried chan struct{} // closed when it has its lines, works, or failed
+}
+
+// do commands the device.
+func (p *post) do(a Action) (Result, error) {
+	if p.away.Load() {
+		return Result{}, fmt.Errorf("%w: the device is being reloaded: try again", edge.ErrAbsent)
+	}
+	return p.dev.(Commander).Do(a)
 }
 
 // heldLines are the lines that a device requested in its present run.
 type heldLines struct {
-	mu    sync.Mutex
-	lines []Line
+	mu      sync.Mutex
+	lines   []Line
+	refused error // why the board gave it no line last; nil where it did
+	want    int   // so many lines are all
+	all     func()
+}
+
+func newHeldLines() *heldLines { return &heldLines{all: func() {}} }
+
+// expect calls all once a run has its lines.
+func (h *heldLines) expect(lines int, all func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.want, h.all, h.refused = lines, all, nil
 }
 
 func (h *heldLines) add(l Line) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lines = append(h.lines, l)
+	h.refused = nil
+	if h.lines = append(h.lines, l); len(h.lines) == h.want {
+		h.all()
+	}
+}
+
+// refuse notes that the board gave a line to nobody.
+func (h *heldLines) refuse(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused = err
+}
+
+// refusal is why the device has no line; nil where it has.
+func (h *heldLines) refusal() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refused
 }
 
 // release closes what a run left open, as one that panicked does. A line that

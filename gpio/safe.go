@@ -36,8 +36,10 @@ func (s *Source) Resume() {
 	if s.Safe() == "" {
 		return
 	}
+	s.turn <- struct{}{} // a reload makes devices safe until this is over
+	defer func() { <-s.turn }()
 	s.safe.over.Store(true)
-	for _, r := range s.runners {
+	for _, r := range s.now().all {
 		if d, ok := r.dev.(resumer); ok {
 			d.resume()
 			r.out.Flush()
@@ -48,7 +50,7 @@ func (s *Source) Resume() {
 
 // TakesCommands reports whether any device takes commands.
 func (s *Source) TakesCommands() bool {
-	for _, r := range s.runners {
+	for _, r := range s.now().all {
 		if _, ok := r.dev.(Commander); ok {
 			return true
 		}

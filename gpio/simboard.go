@@ -250,7 +250,7 @@ func (b *SimBoard) Info(offset int) (LineInfo, error) {
 }
 
 // Request takes a line. A parked one that is asked for by its name is taken
-// over: its queue and its numbers go on, and an output keeps its level.
+// over: its queue and its numbers go on, and an output keeps its level, whoever asks.
 func (b *SimBoard) Request(offset int, cfg LineConfig) (Line, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("request line %s: %w", lineName(offset), err)
@@ -265,10 +265,13 @@ func (b *SimBoard) Request(offset int, cfg LineConfig) (Line, error) {
 		return nil, err
 	}
 	if l.req != nil {
-		if l.req.owner != nil || cfg.Park == "" || l.req.cfg.Park != cfg.Park {
+		if l.req.owner != nil {
 			return nil, &BusyError{l.name, l.req.cfg.Consumer}
 		}
-		return b.adopt(l, cfg), nil
+		if l.goesOn(cfg) {
+			return b.adopt(l, cfg), nil
+		}
+		b.unpark(l)
 	}
 	b.requests++
 	r := &simRequest{board: b, line: l, cfg: cfg, id: b.id + "-" + strconv.FormatUint(b.requests, 10),

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sort"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/gpio/gpioreg"
@@ -68,29 +67,21 @@ type SourceOptions struct {
 // Source runs the devices.
 type Source struct {
 	opt      SourceOptions
-	runners  []*runner // sorted by name
-	byName   map[string]*runner
+	fleet    atomic.Pointer[fleet]
 	buses    *buses
-	modbus   *modbusLinks
 	commands *commandLog
 	desk     passedDesk
 	safe     safety
+
+	ran   chan struct{}   // closed when Run has started the devices
+	begun func()          // closes it
+	turn  chan struct{}   // has a token while devices are started, swapped or resumed; guards the rest
+	ctx   context.Context // of Run; nil before it and once it is over
+	wg    sync.WaitGroup  // of the devices that run
 }
-
-// SpecError says which device can't be made, and why.
-type SpecError struct {
-	Device string
-	Err    error
-}
-
-// Error names the device.
-func (e *SpecError) Error() string { return "make device " + e.Device + ": " + e.Err.Error() }
-
-// Unwrap gives the reason alone.
-func (e *SpecError) Unwrap() error { return e.Err }
 
 // NewSource makes the devices; nothing is touched before Run. It fails with a
-// *SpecError where a driver is unknown, refuses its options, two devices use one line,
+// *DeviceError where a driver is unknown, refuses its options, two devices use one line,
 // or one of another device that has no such line.
 func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Lookup == nil {
@@ -111,30 +102,19 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
+	s := &Source{opt: opt, buses: newBuses(opt.Buses, opt.Files), desk: passedDesk{all: map[string]*passed{}}, ran: make(chan struct{}), turn: make(chan struct{}, 1)}
+	s.begun = sync.OnceFunc(func() { close(s.ran) })
 	s.safe.begin(opt.Safe)
-	held := map[edge.Pin]string{}
-	if err := s.holdOwn(held); err != nil {
+	held, err := holdOwn(opt.Own)
+	if err != nil {
 		return nil, err
 	}
-	for _, spec := range opt.Specs {
-		r, err := s.newRunner(spec)
-		if err != nil {
-			return nil, &SpecError{spec.Name, err}
-		}
-		for _, p := range r.pins() {
-			if other, ok := held[p]; ok {
-				return nil, &SpecError{spec.Name, fmt.Errorf("%s is used by %s", p, other)}
-			}
-			held[p] = "device " + spec.Name
-		}
-		s.byName[spec.Name] = r
-		s.runners = append(s.runners, r)
+	links := newModbusLinks()
+	f, errs := muster(opt.Specs, held, func(spec Spec) (*runner, error) { return s.newRunner(spec, links) })
+	if len(errs) > 0 {
+		return nil, errs[0]
 	}
-	sort.Slice(s.runners, func(i, j int) bool { return s.runners[i].spec.Name < s.runners[j].spec.Name })
-	if err := s.checkGiven(); err != nil {
-		return nil, err
-	}
+	s.fleet.Store(f)
 	log, err := loadCommandLog(opt.Rows)
 	if err != nil {
 		return nil, err
@@ -143,18 +123,18 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	return s, nil
 }
 
+// now are the devices that there are.
+func (s *Source) now() *fleet { return s.fleet.Load() }
+
 // newRunner makes one device.
-func (s *Source) newRunner(spec Spec) (*runner, error) {
-	if _, ok := s.byName[spec.Name]; ok {
-		return nil, errors.New("there are two of that name")
-	}
+func (s *Source) newRunner(spec Spec, links *modbusLinks) (*runner, error) {
 	for _, d := range s.opt.Drivers {
 		if d.Name != spec.Driver {
 			continue
 		}
-		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
+		log, held := s.opt.Log.With("device", spec.Name), newHeldLines()
 		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
-			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus,
+			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: links,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
@@ -165,7 +145,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 			return nil, err
 		}
 		out := &Outlet{spec: spec, pump: s.opt.Pump, rows: s.opt.Rows, clock: s.opt.Clock, status: status{status: "starting"}}
-		return &runner{spec: spec, dev: dev, out: out, held: held, log: log}, nil
+		return &runner{spec, &post{dev: dev, out: out, held: held, log: log}}, nil
 	}
 	return nil, fmt.Errorf("there is no driver %q", spec.Driver)
 }
@@ -174,70 +154,61 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (Line, error) {
 	o := opener{s.opt.Lookup, s.opt.Missing, func() int64 { return s.opt.Clock.Stamp().Mono }}
 	return func(pin edge.Pin, cfg LineConfig) (Line, error) {
-		cfg.Consumer = "fieldpost:" + spec.Name
+		cfg.Consumer = consumerPrefix + spec.Name
 		if cfg.Park != "" {
 			// What a device stored of a line is of no use to another driver.
 			cfg.Park = spec.Driver + "/" + cfg.Park
 		}
-		line, err := s.open(o, pin, cfg)
-		if err == nil {
+		line, given, err := s.open(o, pin, cfg)
+		switch {
+		case err == nil:
 			held.add(line)
+		case !given:
+			held.refuse(err)
 		}
 		return line, err
 	}
 }
 
-// open requests a line of the board or of another device.
-func (s *Source) open(o opener, pin edge.Pin, cfg LineConfig) (Line, error) {
-	if g, line := s.giver(pin); g != nil {
+// open requests a line of the board or of another device, which is a given one.
+func (s *Source) open(o opener, pin edge.Pin, cfg LineConfig) (l Line, given bool, err error) {
+	if g, line := s.now().giver(pin); g != nil {
 		if err := cfg.check(); err != nil {
-			return nil, err
+			return nil, true, err
 		}
-		return g.request(line, cfg)
+		l, err = g.request(line, cfg)
+		return l, true, err
 	}
-	return o.open(pin, cfg)
-}
-
-// checkGiven refuses a line that its device does not have.
-func (s *Source) checkGiven() error {
-	for _, r := range s.runners {
-		for _, p := range r.pins() {
-			if g, line := s.giver(p); g != nil && !g.hasLine(line) {
-				name, _, _ := strings.Cut(string(p), ".")
-				return &SpecError{r.spec.Name, fmt.Errorf("there is no line %s: it is like %s.A0 or %s.B7", p, name, name)}
-			}
-		}
-	}
-	return nil
+	l, err = o.open(pin, cfg)
+	return l, false, err
 }
 
 // Lines are the pins of all devices on the board itself.
-func (s *Source) Lines() (pins []edge.Pin) {
-	for _, r := range s.runners {
-		for _, p := range r.pins() {
-			if g, _ := s.giver(p); g == nil {
-				pins = append(pins, p)
-			}
-		}
-	}
-	return pins
-}
+func (s *Source) Lines() []edge.Pin { return s.now().lines() }
 
 // Run runs all devices until ctx is done and they have left their hardware
 // safe. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	for _, r := range s.runners {
-		wg.Go(func() { r.run(ctx) })
+	s.turn <- struct{}{}
+	s.ctx = ctx
+	for _, r := range s.now().all {
+		s.begin(r)
 	}
-	wg.Wait()
+	<-s.turn
+	s.begun()
+	<-ctx.Done()
+	s.turn <- struct{}{} // a reload starts nothing from here on
+	s.ctx = nil
+	<-s.turn
+	s.wg.Wait()
 	return nil
 }
 
 // Devices is the state of all devices, by name.
 func (s *Source) Devices() []edge.DeviceStatus {
-	all := make([]edge.DeviceStatus, 0, len(s.runners))
-	for _, r := range s.runners {
+	f := s.now()
+	all := make([]edge.DeviceStatus, 0, len(f.all))
+	for _, r := range f.all {
 		all = append(all, r.status())
 	}
 	return all
@@ -245,7 +216,7 @@ func (s *Source) Devices() []edge.DeviceStatus {
 
 // Device is the state of one.
 func (s *Source) Device(name string) (edge.DeviceStatus, bool) {
-	r, ok := s.byName[name]
+	r, ok := s.now().byName[name]
 	if !ok {
 		return edge.DeviceStatus{}, false
 	}
@@ -255,7 +226,7 @@ func (s *Source) Device(name string) (edge.DeviceStatus, bool) {
 // Pins is the 40-pin header.
 func (s *Source) Pins() []edge.PinStatus {
 	device := map[edge.Pin]string{}
-	for _, r := range s.runners {
+	for _, r := range s.now().all {
 		for _, p := range r.pins() {
 			device[p] = r.spec.Name
 		}

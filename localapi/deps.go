@@ -25,11 +25,17 @@ type Deps struct {
 	Wear     func() edge.WearStatus // what was written to the flash; nil: nobody counts it
 	Light    func() string          // what the agent's light shows; nil or "": there is none
 	Backup   func() (Backup, error) // takes hold of the store as it is now; nil: there are no backups
+	Reload   Reload                 // takes the config anew; nil: it can't
 	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }
 
 // Backup writes what was taken hold of, and lets go of it. It is called once.
 type Backup func(w io.Writer) error
+
+// Reload loads the config again and puts it in force, on behalf of from. It blocks for
+// seconds and can't be given up. The error is an *edge.ReloadError where the config
+// before runs on, and edge.ErrReloading while another reload is under way.
+type Reload func(ctx context.Context, from string) (edge.Reloaded, error)
 
 // Cut cuts an uplink's line, or joins it again. The demo alone has it.
 type Cut func(ctx context.Context, uplink string, cut bool) error

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -42,9 +43,9 @@ type keyring struct {
 	keys []heldKey
 }
 
-// newKeyring loads the config's keys and the store's.
-func newKeyring(given []Key, s store) (*keyring, error) {
-	k := &keyring{}
+// givenKeys reads the config's keys, secrets included.
+func givenKeys(given []Key) ([]heldKey, error) {
+	var keys []heldKey
 	for _, g := range given {
 		secret, err := g.Secret.Reveal()
 		if err != nil {
@@ -57,10 +58,20 @@ func newKeyring(given []Key, s store) (*keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read key %q: %w", g.Name, err)
 		}
-		row := keyRow{ID: g.Name, Name: g.Name, Role: g.Role, Names: g.Names, Made: "config"}
-		k.keys = append(k.keys, heldKey{row, r, sha256.Sum256([]byte(secret))})
+		row := keyRow{ID: g.Name, Name: g.Name, Role: g.Role, Names: g.Names, Made: madeByConfig}
+		keys = append(keys, heldKey{row, r, sha256.Sum256([]byte(secret))})
 	}
-	err := s.Each(tableKeys, "", func(id string, value []byte) bool {
+	return keys, nil
+}
+
+// newKeyring loads the config's keys and the store's.
+func newKeyring(given []Key, s store) (*keyring, error) {
+	keys, err := givenKeys(given)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyring{keys: keys}
+	err = s.Each(tableKeys, "", func(id string, value []byte) bool {
 		if h, ok := readKeyRow(id, value); ok {
 			k.keys = append(k.keys, h)
 		}
@@ -156,6 +167,41 @@ func (k *keyring) remove(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keys = slices.DeleteFunc(k.keys, func(h heldKey) bool { return h.row.ID == id && h.row.Made == "api" })
+}
+
+// differs reports whether the config's keys are others than those given.
+func (k *keyring) differs(given []heldKey) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	n := 0
+	for _, h := range k.keys {
+		if h.row.Made != madeByConfig {
+			continue
+		}
+		n++
+		if !slices.ContainsFunc(given, func(g heldKey) bool { return reflect.DeepEqual(g, h) }) {
+			return true
+		}
+	}
+	return n != len(given)
+}
+
+// give puts other keys in the place of the config's. It returns the ids of those that
+// are no more, or open something else.
+func (k *keyring) give(given []heldKey) (ended []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys := slices.Clone(given)
+	for _, h := range k.keys {
+		switch {
+		case h.row.Made != madeByConfig:
+			keys = append(keys, h)
+		case !slices.ContainsFunc(given, func(g heldKey) bool { return reflect.DeepEqual(g, h) }):
+			ended = append(ended, h.row.ID)
+		}
+	}
+	k.keys = keys
+	return ended
 }
 
 // newSecret makes a key of 256 random bits and its row.

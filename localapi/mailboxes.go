@@ -30,9 +30,9 @@ type mailboxes struct {
 	d     Deps
 	agent string
 	max   int
-	given []Mailbox
 
 	mu    sync.Mutex
+	given []Mailbox
 	boxes map[string]*box
 }
 
@@ -67,18 +67,26 @@ type boxAnswer struct {
 }
 
 func newMailboxes(d Deps, opt Options, max int) (*mailboxes, error) {
-	for _, g := range opt.Mailboxes {
-		if !nameForm.MatchString(g.Name) {
-			return nil, fmt.Errorf("mailbox %q: use small letters, digits, - and _", g.Name)
-		}
-		if err := checkBox(g.Names, g.Keep); err != nil {
-			return nil, fmt.Errorf("mailbox %q: %w", g.Name, err)
-		}
-	}
-	if len(opt.Mailboxes) > max {
-		return nil, fmt.Errorf("there are %d mailboxes in the config, and %d are the most", len(opt.Mailboxes), max)
+	if err := checkGivenBoxes(opt.Mailboxes, max); err != nil {
+		return nil, err
 	}
 	return &mailboxes{d: d, agent: opt.Agent, max: max, given: opt.Mailboxes, boxes: map[string]*box{}}, nil
+}
+
+// checkGivenBoxes refuses mailboxes of the config that can't be.
+func checkGivenBoxes(given []Mailbox, max int) error {
+	for _, g := range given {
+		if !nameForm.MatchString(g.Name) {
+			return fmt.Errorf("mailbox %q: use small letters, digits, - and _", g.Name)
+		}
+		if err := checkBox(g.Names, g.Keep); err != nil {
+			return fmt.Errorf("mailbox %q: %w", g.Name, err)
+		}
+	}
+	if len(given) > max {
+		return fmt.Errorf("there are %d mailboxes in the config, and %d are the most", len(given), max)
+	}
+	return nil
 }
 
 func checkBox(names []string, keep *int) error {
@@ -184,7 +192,10 @@ func (m *mailboxes) run(ctx context.Context, log *slog.Logger) {
 // adopt makes the store's mailboxes what the config says. One that has left the
 // config becomes a client's, and goes when nobody uses it.
 func (m *mailboxes) adopt(ctx context.Context) error {
-	for _, g := range m.given {
+	m.mu.Lock()
+	given := m.given
+	m.mu.Unlock()
+	for _, g := range given {
 		n := m.d.Store.NextN() - 1
 		err := m.rewrite(ctx, g.Name, n, func(*boxRest) *boxRest {
 			return &boxRest{Names: g.Names, Rings: g.Rings, Keep: g.Keep, Made: madeByConfig}
@@ -194,7 +205,7 @@ func (m *mailboxes) adopt(ctx context.Context) error {
 		}
 	}
 	for _, row := range m.d.Store.Mailboxes() {
-		if slices.ContainsFunc(m.given, func(g Mailbox) bool { return g.Name == row.Name }) {
+		if slices.ContainsFunc(given, func(g Mailbox) bool { return g.Name == row.Name }) {
 			continue
 		}
 		err := m.rewrite(ctx, row.Name, row.N, func(r *boxRest) *boxRest {
@@ -235,7 +246,19 @@ func (m *mailboxes) rewrite(ctx context.Context, name string, n uint64, change f
 	if err != nil || there && bytes.Equal(row.Value, queue.MailboxRow(now).Value) {
 		return err // as it was: a start need not write it again
 	}
-	return m.d.Pump.Commit(ctx, row)
+	if err := m.d.Pump.Commit(ctx, row); err != nil {
+		return err
+	}
+	b.kept = nil // it was what the filter before let through
+	return nil
+}
+
+// give puts other mailboxes in the place of the config's.
+func (m *mailboxes) give(ctx context.Context, given []Mailbox) error {
+	m.mu.Lock()
+	m.given = given
+	m.mu.Unlock()
+	return m.adopt(ctx)
 }
 
 // sweep counts a step of idleness for each mailbox that was not used in it.

@@ -82,6 +82,7 @@ var known = []struct {
 	retry  time.Duration
 }{
 	{edge.ErrBusy, http.StatusServiceUnavailable, "busy", "Busy", time.Second},
+	{edge.ErrReloading, http.StatusServiceUnavailable, "busy", "Busy", time.Second},
 	{edge.ErrKeyRunning, http.StatusConflict, "key-running", "The request with this Idempotency-Key is being done", time.Second},
 	{edge.ErrKeyReused, http.StatusUnprocessableEntity, "key-reused", "Idempotency-Key was used with another body", 0},
 	{queue.ErrFull, http.StatusServiceUnavailable, "full", "The store is full", 10 * time.Second},

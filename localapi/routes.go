@@ -66,6 +66,8 @@ func routes() []route {
 		{"POST", "/v1/claim", roleNone, scopeOpen, postClaim},
 		{"GET", "/v1/backup", roleAdmin, scopeWhole, getBackup},
 
+		{"POST", "/v1/reload", roleAdmin, scopeWhole, postReload},
+
 		{"GET", "/v1/keys", roleAdmin, scopeWhole, getKeys},
 		{"POST", "/v1/keys", roleAdmin, scopeWhole, postKey},
 		{"DELETE", "/v1/keys/{id}", roleAdmin, scopeWhole, deleteKey},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +23,7 @@ type Server struct {
 	lim limits
 	log *slog.Logger
 
-	gate       *gate
+	front      atomic.Pointer[front]
 	access     *access
 	claim      *claim
 	mux        *http.ServeMux
@@ -54,10 +55,11 @@ func New(d Deps, opt Options) (*Server, error) {
 	}
 	s := &Server{Deps: d, opt: opt, lim: opt.limits, log: opt.Log, conns: newConnLimiter(opt.limits), clients: newClients(opt.limits.streams), meters: newMeters(), started: time.Now()}
 	s.memory.left.Store(s.lim.memory)
-	var err error
-	if s.gate, err = newGate(opt); err != nil {
+	f, err := newFront(opt)
+	if err != nil {
 		return nil, fmt.Errorf("set up the API: %w", err)
 	}
+	s.front.Store(f)
 	keys, err := newKeyring(opt.Keys, d.Store)
 	if err != nil {
 		return nil, fmt.Errorf("set up the API: %w", err)
@@ -135,20 +137,20 @@ func (s *Server) bounded(l net.Listener) net.Listener {
 	if s.opt.TLS == nil || l.Addr().Network() == "unix" {
 		return b
 	}
-	conf := s.opt.TLS.Clone()
-	conf.NextProtos = []string{"http/1.1"} // WebSocket needs it
-	return tls.NewListener(b, conf)
+	return tls.NewListener(b, &tls.Config{MinVersion: s.opt.TLS.MinVersion,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.front.Load().tls, nil }})
 }
 
 // serveHTTP is what every request passes.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	p := peerOf(r.Context())
-	if err := s.gate.check(r, p); err != nil {
+	gate := s.front.Load().gate
+	if err := gate.check(r, p); err != nil {
 		respond(w, r, s.log, nil, err)
 		return
 	}
-	if s.gate.cors(w, r) {
+	if gate.cors(w, r) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -216,7 +218,7 @@ func (s *Server) answer(rt route, w http.ResponseWriter, hr *http.Request) (v an
 	p := peerOf(hr.Context())
 	var addr netip.Addr
 	if !p.admin {
-		addr = s.gate.client(hr, p)
+		addr = s.front.Load().gate.client(hr, p)
 	}
 	r := &request{Request: hr, who: anyone(addr), w: w, memory: &s.memory, lim: &s.lim}
 	if rt.role != roleNone {

@@ -101,11 +101,11 @@ func (s *Store) lastStamp(seg *segment) (Stamp, error) {
 // headroom is the free space to keep: what the options say, or 200 MB or a tenth
 // of the file system, whichever is less.
 func (s *Store) headroom(size int64) int64 {
-	switch {
-	case s.opt.Headroom < 0:
+	switch spare := s.spare.Load(); {
+	case spare < 0:
 		return 0
-	case s.opt.Headroom > 0:
-		return s.opt.Headroom
+	case spare > 0:
+		return spare
 	}
 	return min(200_000_000, size/10)
 }

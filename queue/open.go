@@ -43,6 +43,7 @@ func Open(opt Options) (*Store, error) {
 	s := &Store{opt: opt, log: opt.Log, lock: lock, packer: packer{opt.Codec, press}, limits: opt.Rings, fallback: opt.Default,
 		rings: map[string]*ring{}, rows: overlay{}, cursors: map[string]*Cursor{}, watches: map[*Watch]struct{}{}, snapshots: map[*Snapshot]struct{}{},
 		moved: make(chan struct{}), kick: make(chan struct{}, 1), wished: make(chan struct{}, 1), asked: make(chan chan error), stop: make(chan struct{})}
+	s.spare.Store(opt.Headroom)
 	if err := s.recover(id); err != nil {
 		s.abandon()
 		return nil, err

@@ -60,6 +60,7 @@ type Store struct {
 	snapshots map[*Snapshot]struct{} // that were neither closed nor ended
 
 	closed atomic.Bool
+	spare  atomic.Int64  // Options.Headroom, as it is now
 	kick   chan struct{} // wakes the mover
 	wished chan struct{} // a ring that thins asks for it
 	asked  chan chan error
@@ -191,6 +192,13 @@ func (s *Store) SetLimits(rings map[string]Limits, fallback Limits) {
 		r.keepExact()
 	}
 	s.mu.Unlock()
+	s.wake()
+}
+
+// SetHeadroom changes Options.Headroom; segments that are to go for it go with the
+// next move.
+func (s *Store) SetHeadroom(bytes int64) {
+	s.spare.Store(bytes)
 	s.wake()
 }
 

@@ -63,7 +63,8 @@ type Forwarder struct {
 	notices notices
 	meter   meter
 	suspect suspects
-	closing sync.WaitGroup // connections that are being closed
+	closing sync.WaitGroup  // connections that are being closed
+	shown   map[string]bool // devices whose state the peer has; of the session that is up
 
 	mu      sync.Mutex
 	state   status
@@ -87,7 +88,7 @@ func NewForwarder(opt ForwarderOptions) (*Forwarder, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	f := &Forwarder{opt: opt, log: opt.Logger.With("uplink", opt.Name), sender: opt.Make}
+	f := &Forwarder{opt: opt, log: opt.Logger.With("uplink", opt.Name), sender: opt.Make, shown: map[string]bool{}}
 	f.notices = notices{uplink: opt.Name, pump: opt.Pump}
 	f.state = status{name: "stopped", since: time.Now()}
 	switch opt.Order {

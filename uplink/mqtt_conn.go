@@ -296,8 +296,12 @@ func (c *mqttConn) fail(err error) {
 }
 
 // State publishes a device's current event, retained. It does not wait for the
-// acknowledgement: the next connection publishes it again.
+// acknowledgement: the next connection publishes it again. Where there is none an
+// empty message takes the retained one away (MQTT 3.1.1, 3.3.1.3).
 func (c *mqttConn) State(ctx context.Context, device string, ev *edge.Event) error {
+	if ev == nil {
+		return c.beside(ctx, c.m.topics.state(device), true, nil)
+	}
 	return c.beside(ctx, c.m.topics.state(device), true, ev.AppendJSON(nil))
 }
 

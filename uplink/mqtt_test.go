@@ -75,7 +75,12 @@ func TestMQTTStatusStateAbout(t *testing.T) {
 	change("false")
 	change("true")
 	opt := mqttOptions(rig, "mqtt://"+line.Addr())
-	opt.Devices = func() []edge.DeviceStatus { return []edge.DeviceStatus{{Name: "door", Event: *current.Load()}} }
+	opt.Devices = func() []edge.DeviceStatus {
+		if current.Load() == nil {
+			return nil
+		}
+		return []edge.DeviceStatus{{Name: "door", Event: *current.Load()}}
+	}
 	opt.About = func() json.RawMessage { return json.RawMessage(`{"version":"1"}`) }
 	f, stop := start(t, opt)
 
@@ -95,8 +100,10 @@ func TestMQTTStatusStateAbout(t *testing.T) {
 	line.Refuse(true)
 	line.Cut()
 	until(t, 10*time.Second, "the will", func() bool { return r.text(base+"status") == "offline" })
+	current.Store(nil) // the door left the config meanwhile
 	line.Refuse(false)
 	until(t, 10*time.Second, "online again", func() bool { return r.text(base+"status") == "online" })
+	until(t, 10*time.Second, "no state of a device that is no more", func() bool { return r.text(base+"state/door") == "" })
 	stop()
 	until(t, 10*time.Second, "offline at the stop", func() bool { return r.text(base+"status") == "offline" })
 }

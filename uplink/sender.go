@@ -78,7 +78,8 @@ type (
 	// unsenter tells how many bytes wait to be taken by the peer's kernel. A
 	// number that falls is progress.
 	unsenter interface{ Unsent() (int, error) }
-	// stater publishes a device's current event where readers find it at once.
+	// stater publishes a device's current event where readers find it at once; nil
+	// takes back what is there of a device that is no more.
 	stater interface {
 		State(ctx context.Context, device string, ev *edge.Event) error
 	}

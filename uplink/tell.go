@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -85,6 +86,25 @@ func (s *session) states(ctx context.Context, to stater, told map[string]string)
 			return false
 		}
 		told[d.Name] = d.Event
+		s.f.shown[d.Name] = true
+	}
+	return s.withdraw(ctx, to, told)
+}
+
+// withdraw takes back the states of devices that are there no more, those that an
+// earlier connection of this process told as well. It is false once the connection
+// takes no more.
+func (s *session) withdraw(ctx context.Context, to stater, told map[string]string) bool {
+	gone := maps.Clone(s.f.shown)
+	for _, d := range s.f.opt.Devices() {
+		delete(gone, d.Name)
+	}
+	for name := range gone {
+		if err := to.State(ctx, name, nil); err != nil {
+			return false
+		}
+		delete(s.f.shown, name)
+		delete(told, name)
 	}
 	return true
 }

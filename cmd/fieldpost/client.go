@@ -126,12 +126,16 @@ type problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Status int    `json:"status"`
+	Errors []struct {
+		Detail string `json:"detail"`
+	} `json:"errors"`
 }
 
 // statusError is the agent's refusal.
 type statusError struct {
-	Status int
-	Text   string
+	Status  int
+	Text    string
+	Reasons []string // each in its own words; none where Text says it
 }
 
 func (e *statusError) Error() string { return e.Text }
@@ -146,6 +150,9 @@ func problemOf(resp *http.Response) error {
 	var p problem
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&p); err != nil {
 		return e
+	}
+	for _, why := range p.Errors {
+		e.Reasons = append(e.Reasons, oneLine(why.Detail))
 	}
 	switch {
 	case p.Detail != "":

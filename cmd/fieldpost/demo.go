@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func (a *app) demo(ctx context.Context, opt demoOptions) error {
 	if !opt.verbose {
 		log = quiet(a.Err)
 	}
-	ctx, stop := a.drainOnSignal(ctx, log)
+	ctx, stop := a.drainOnSignal(ctx, log, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if opt.last > 0 {
 		var cancel context.CancelFunc

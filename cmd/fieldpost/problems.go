@@ -8,8 +8,12 @@ import (
 )
 
 // problemLines splits an error into its lines: one a problem of the config,
-// each with its place, else the error in one.
+// each with its place, one a reason of the agent's, else the error in one.
 func problemLines(err error) []string {
+	var refused *statusError
+	if errors.As(err, &refused) && len(refused.Reasons) > 0 {
+		return refused.Reasons
+	}
 	var probs *config.Problems
 	if !errors.As(err, &probs) {
 		return []string{oneLine(err.Error())}

@@ -23,6 +23,7 @@ func verbs() []verb {
 		demoVerb,
 		checkVerb,
 		statusVerb,
+		reloadVerb,
 		eventsVerb,
 		devicesVerb,
 		setVerb,

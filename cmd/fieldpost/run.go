@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fieldpost/edge/agent"
+	"fieldpost/edge/config"
 )
 
 func runVerb(a *app) *cobra.Command {
@@ -24,7 +25,8 @@ func runVerb(a *app) *cobra.Command {
 		Short: "Runs the agent, until a signal ends it",
 		Long: `Runs the agent. The first signal drains it: what was taken is stored, what an
 uplink has not delivered stays on disk. A second signal ends it at once, with
-exit code 1.`,
+exit code 1. SIGHUP takes the config anew, as "fieldpost reload" does, unless the
+terminal that it was started in is gone: then it drains.`,
 		Args: takes(0, 0, "no argument"),
 	}
 	f := cmd.Flags()
@@ -75,9 +77,14 @@ func (a *app) runAgent(ctx context.Context, path string, flags map[string]string
 		log.Warn(w)
 	}
 	b := thisBuild()
-	ctx, stop := a.drainOnSignal(ctx, log)
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	ctx, stop := a.drainOnSignal(ctx, log, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err = agent.Run(ctx, agent.Options{Config: cfg, Version: b.Version, Revision: b.Revision, Log: log, Simulate: simulate, Notices: a.notices()})
+	hangups, end := reloadOnHangup(log, drain)
+	defer end()
+	err = agent.Run(ctx, agent.Options{Config: cfg, Version: b.Version, Revision: b.Revision, Log: log, Simulate: simulate, Notices: a.notices(),
+		Load: func() (*config.Config, error) { return a.loadConfig(path, flags) }, Reload: hangups})
 	return agentError(err)
 }
 
@@ -107,12 +114,12 @@ func (a *app) logger(verbose bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.Err, opt))
 }
 
-// drainOnSignal is a context that the first signal ends. The second one ends the
+// drainOnSignal is a context that the first of the signals ends. The second one ends the
 // process at once.
-func (a *app) drainOnSignal(ctx context.Context, log *slog.Logger) (context.Context, context.CancelFunc) {
+func (a *app) drainOnSignal(ctx context.Context, log *slog.Logger, signals ...os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	got := make(chan os.Signal, 2)
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(got, signals...)
 	over := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {

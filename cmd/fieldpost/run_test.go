@@ -17,6 +17,7 @@ import (
 const (
 	sigTerm  = syscall.SIGTERM
 	sigInt   = syscall.SIGINT
+	sigHup   = syscall.SIGHUP
 	stopTime = 20 * time.Second
 )
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"fieldpost/edge"
+	"fieldpost/edge/config"
 	"fieldpost/gpio"
 	"fieldpost/localapi"
 	"fieldpost/queue"
@@ -32,6 +34,10 @@ type agent struct {
 	api     *localapi.Server
 	front   *front
 	doors   *doors
+	notify  *notifier
+
+	reloads *reloads
+	taken   atomic.Pointer[config.Config] // by the last reload; nil: there was none
 
 	started time.Time
 	failed  chan error // what a part ended with, by itself
@@ -41,7 +47,7 @@ type agent struct {
 // and closes in reverse. It returns nil after a stop that ctx asked for, and a
 // *ConfigError where the user has to mend something first.
 func Run(ctx context.Context, opt Options) error {
-	a := &agent{opt: opt, log: opt.Log, started: time.Now(), failed: make(chan error, 1)}
+	a := &agent{opt: opt, log: opt.Log, started: time.Now(), failed: make(chan error, 1), reloads: newReloads()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -82,8 +88,7 @@ func (a *agent) openParts(ctx context.Context) (err error) {
 	if err := a.clock.Attach(a.store); err != nil {
 		return fmt.Errorf("read the clock's table: %w", err)
 	}
-	cfg := a.opt.Config
-	a.pump = edge.NewPump(edge.PumpOptions{Agent: a.id, Store: a.store, Clock: a.clock, Sync: syncOf(cfg.Store), Log: a.log})
+	a.pump = edge.NewPump(edge.PumpOptions{Agent: a.id, Store: a.store, Clock: a.clock, Sync: a.syncOf, Log: a.log})
 	a.read = edge.NewLog(a.store, a.clock, a.id)
 	a.wear = a.newWear()
 	a.readStarts()
@@ -114,8 +119,8 @@ func (a *agent) runParts(ctx context.Context) error {
 	a.tellStart()
 	a.tellSafe()
 	api.run("the API", func(ctx context.Context) error { return a.api.Serve(ctx, a.doors.all...) })
-	notify := newNotifier(a.pump, a.log)
-	api.run("the watchdog", notify.watch)
+	a.notify = newNotifier(a.pump, a.log)
+	api.run("the watchdog", a.notify.watch)
 	intake.run("the clock", func(ctx context.Context) error { return a.clock.Run(ctx, a.pump) })
 	intake.run("the store's watch", a.watchStore)
 	intake.run("the ledger", a.keepLedger)
@@ -124,9 +129,11 @@ func (a *agent) runParts(ctx context.Context) error {
 	intake.run("the devices", a.source.Run)
 	intake.run("the calm", a.waitForCalm)
 	a.front.start(intake)
+	intake.run("reloads", a.takeReloads)
 	a.uplinks.start(uplinks)
 	a.log.Info("ready", "agent", a.id, "store", a.opt.Config.DataDir, "epoch", fmt.Sprintf("%08x", a.store.Epoch()), "took", time.Since(a.started).Round(time.Millisecond))
-	notify.ready()
+	a.notify.ready()
+	a.reloads.begin()
 	if a.opt.Ready != nil {
 		a.opt.Ready()
 	}
@@ -138,7 +145,8 @@ func (a *agent) runParts(ctx context.Context) error {
 	case err = <-a.failed:
 		a.log.Error("stopping: a part failed", "err", err)
 	}
-	notify.stopping()
+	a.logged(a.reloads.end(reloadBudget))
+	a.notify.stopping()
 	a.drain(intake, pump, uplinks, api)
 	a.log.Info("drained", "events", a.pump.Stats().Events)
 	if err == nil {

@@ -18,7 +18,7 @@ func (a *agent) backup() (localapi.Backup, error) {
 	a.log.Info("a backup begins", "epoch", epochText(snap.Epoch), "n", snap.LastN)
 	return func(w io.Writer) error {
 		defer snap.Close()
-		_, err := backup.Write(w, BackupSource(a.opt.Config, snap, a.id, a.opt.Version))
+		_, err := backup.Write(w, BackupSource(a.config(), snap, a.id, a.opt.Version))
 		return err
 	}, nil
 }

@@ -33,11 +33,26 @@
 // claims or resets who has access. Neither is needed for anything, nor holds anything: a
 // light that fails is a problem of the status, and is tried again. The agent makes each
 // flash itself, so that one that is dead does not look calm.
+// # A reload
+//
+// A signal, the verb or a client asks for it, one at a time:
+//
+//	loads     the config again, from the same files, environment and flags
+//	checks    what only a restart changes, devices, lines that must be free, keys, uplinks: all reasons at once
+//	swaps     devices that left or changed stop, the new ones start; one that gets no line takes all of it back
+//	puts      bounds of the rings, keys, mailboxes, certificates, then uplinks; none of that can fail
+//
+// Up to the end of the swap an error leaves the config before in force. What is the
+// same is not touched: its device, its line, its connection. Status tells of a config
+// that was refused until one is taken; the ring audit tells what a reload changed, and
+// who asked. What starts in a safe start is safe; what a device that left had parked
+// is released. An agent that began without outputs counts no crashes until its next
+// start, also where a reload brings some.
 //
 // # What it tells
 //
 // Events of kind system: boot, epoch (a new one began), store (degraded, full,
 // read-only, and ok again), safe_start (it began, it is over), wear (a day comes to more than store.wear; once a day)
 // and ledger (hourly and at the stop). systemd gets
-// READY, STOPPING, and WATCHDOG while the Pump gets on with its work.
+// READY, RELOADING, STOPPING, and WATCHDOG while the Pump gets on with its work.
 package agent

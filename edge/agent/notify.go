@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -21,7 +22,14 @@ type notifier struct {
 
 func newNotifier(p pumpStats, log *slog.Logger) *notifier { return &notifier{p, log} }
 
-func (n *notifier) ready()    { n.send(daemon.SdNotifyReady + "\nSTATUS=storing, serving, forwarding") }
+func (n *notifier) ready() { n.send(daemon.SdNotifyReady + "\nSTATUS=storing, serving, forwarding") }
+
+// reloading says when a reload began, which sd_notify(3) wants on CLOCK_MONOTONIC;
+// ready ends it.
+func (n *notifier) reloading(mono int64) {
+	n.send(fmt.Sprintf("%s\nMONOTONIC_USEC=%d\nSTATUS=taking the config anew", daemon.SdNotifyReloading, mono/1000))
+}
+
 func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping + "\nSTATUS=draining") }
 
 func (n *notifier) send(state string) {

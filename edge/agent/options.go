@@ -19,6 +19,13 @@ type Options struct {
 	Notices  []string     // problems that this run has from its start on, in sentences, for status
 	Log      *slog.Logger // nil: discard
 
+	// Load loads the config again, from where Config came from; nil: a reload is
+	// refused. It blocks on the file system.
+	Load func() (*config.Config, error)
+	// Reload asks for a reload, as a signal does; nil: nothing does. What comes while
+	// one is under way is for the next one.
+	Reload <-chan struct{}
+
 	// Simulate runs on a simulated board, and answers on loopback alone where the
 	// config names no address.
 	Simulate bool

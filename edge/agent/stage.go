@@ -10,6 +10,7 @@ import (
 
 // The budgets of the drain. Their sum stays below the unit's TimeoutStopSec.
 const (
+	reloadBudget = 1 * time.Second // one that is under way is given up
 	intakeBudget = 2 * time.Second // devices leave their outputs safe
 	pumpBudget   = 3 * time.Second // what waits is flushed
 	uplinkBudget = 7 * time.Second // 4 s for the last batches, 3 s for saying goodbye; the rest stays on disk

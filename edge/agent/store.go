@@ -43,13 +43,10 @@ func (a *agent) openStore(ctx context.Context) error {
 // tryStore opens the store once.
 func (a *agent) tryStore() error {
 	cfg := a.opt.Config
-	limits := make(map[string]queue.Limits, len(cfg.Store.Rings))
-	for name, r := range cfg.Store.Rings {
-		limits[name] = limitsOf(r)
-	}
+	rings, fallback := limitsOf(&cfg.Store)
 	store, err := queue.Open(queue.Options{
 		Dir: cfg.DataDir, Boot: a.board.BootID, Serial: a.board.Serial,
-		Rings: limits, Default: limitsOf(cfg.Store.Default), Headroom: int64(cfg.Store.Headroom),
+		Rings: rings, Default: fallback, Headroom: int64(cfg.Store.Headroom),
 		Codec: edge.BlockCodec{}, Age: a.clock.Age, Log: a.log.With("part", "store"),
 	})
 	switch {
@@ -79,16 +76,24 @@ func (a *agent) closeStore() {
 	}
 }
 
-func limitsOf(r config.RingConfig) queue.Limits {
+// limitsOf are the bounds of the config's rings, and of all others.
+func limitsOf(cfg *config.StoreConfig) (rings map[string]queue.Limits, fallback queue.Limits) {
+	rings = make(map[string]queue.Limits, len(cfg.Rings))
+	for name, r := range cfg.Rings {
+		rings[name] = ringLimits(r)
+	}
+	return rings, ringLimits(cfg.Default)
+}
+
+func ringLimits(r config.RingConfig) queue.Limits {
 	return queue.Limits{Keep: uint64(r.Keep), Size: int64(r.Size), Age: r.Age.D(), Thin: r.WhenFull == config.Thin}
 }
 
 // syncOf says how long an event of a ring may wait for its flush.
-func syncOf(cfg config.StoreConfig) func(ring string) time.Duration {
-	return func(ring string) time.Duration {
-		if r, ok := cfg.Rings[ring]; ok {
-			return r.Sync.D()
-		}
-		return cfg.Default.Sync.D()
+func (a *agent) syncOf(ring string) time.Duration {
+	cfg := a.config().Store
+	if r, ok := cfg.Rings[ring]; ok {
+		return r.Sync.D()
 	}
+	return cfg.Default.Sync.D()
 }

@@ -26,7 +26,7 @@ func refused(devices map[string]*config.Device) map[string]error {
 	why := map[string]error{}
 	for all := specs(devices); len(all) > 0; {
 		_, err := gpio.NewSource(gpio.SourceOptions{Specs: all, Rows: noRows{}})
-		mistake, ok := errors.AsType[*gpio.SpecError](err)
+		mistake, ok := errors.AsType[*gpio.DeviceError](err)
 		if !ok {
 			break // fine, or nothing that a config is to blame for
 		}

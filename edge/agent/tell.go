@@ -23,7 +23,7 @@ func (a *agent) tellStart() {
 		a.pump.Emit(ev, nil)
 	}
 	a.pump.EmitWith(systemEvent("boot", map[string]any{
-		"boot": a.board.BootID, "version": a.opt.Version, "config": a.opt.Config.Hash, "model": a.board.Model, "simulated": a.simulated(),
+		"boot": a.board.BootID, "version": a.opt.Version, "config": a.config().Hash, "model": a.board.Model, "simulated": a.simulated(),
 	}), nil, queue.Row{Table: agentTable, Key: agentKey, Value: []byte(a.id)})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"fieldpost/edge"
@@ -18,30 +19,48 @@ import (
 // dialTimeout bounds one TCP connection of an uplink.
 const dialTimeout = 15 * time.Second
 
-// uplinkSet is all uplinks, sorted by name.
+// lane is one uplink that runs.
+type lane struct {
+	name string
+	cfg  *config.Uplink
+	f    *uplink.Forwarder
+	wake chan struct{} // a token: a route or address changed
+	stop context.CancelFunc
+	done chan struct{} // closed when it has said goodbye
+}
+
+// uplinkSet is all uplinks.
 type uplinkSet struct {
-	all   []*uplink.Forwarder
-	names []string
-	wakes []chan struct{} // a token: a route or address changed
+	stage    *stage // nil before start
+	watching bool   // over the routes
+
+	mu  sync.RWMutex
+	all []*lane // sorted by name
 }
 
 // newUplinks makes the uplinks of the config. Nothing is dialed yet.
 func (a *agent) newUplinks() (*uplinkSet, error) {
 	set := &uplinkSet{}
 	for _, name := range slices.Sorted(maps.Keys(a.opt.Config.Uplinks)) {
-		u := a.opt.Config.Uplinks[name]
-		wake := make(chan struct{}, 1)
-		f, err := uplink.NewForwarder(uplink.ForwarderOptions{
-			Spec: uplinkSpec(u), Log: a.read, Store: a.store, Pump: a.pump, Agent: a.id,
-			Devices: a.source.Devices, Command: a.remoteCommand(name), About: a.about, Wake: wake,
-			Dial: &dial.Dialer{Timeout: dialTimeout}, TLS: dialTLS(u.TLS), Logger: a.log,
-		})
+		l, err := a.newLane(a.opt.Config.Uplinks[name])
 		if err != nil {
 			return nil, err
 		}
-		set.all, set.names, set.wakes = append(set.all, f), append(set.names, name), append(set.wakes, wake)
+		set.all = append(set.all, l)
 	}
 	return set, nil
+}
+
+// newLane makes one uplink.
+func (a *agent) newLane(u *config.Uplink) (*lane, error) {
+	l := &lane{name: u.Name, cfg: u, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	var err error
+	l.f, err = uplink.NewForwarder(uplink.ForwarderOptions{
+		Spec: uplinkSpec(u), Log: a.read, Store: a.store, Pump: a.pump, Agent: a.id,
+		Devices: a.source.Devices, Command: a.remoteCommand(u.Name), About: a.about, Wake: l.wake,
+		Dial: &dial.Dialer{Timeout: dialTimeout}, TLS: dialTLS(u.TLS), Logger: a.log,
+	})
+	return l, err
 }
 
 func uplinkSpec(u *config.Uplink) uplink.Spec {
@@ -67,7 +86,7 @@ func (a *agent) remoteCommand(name string) func(context.Context, edge.Command) (
 // about is the inventory that uplinks publish, retained.
 func (a *agent) about() json.RawMessage {
 	raw, err := json.Marshal(map[string]any{
-		"agent": a.id, "version": a.opt.Version, "board": a.board.Model, "config": a.opt.Config.Hash,
+		"agent": a.id, "version": a.opt.Version, "board": a.board.Model, "config": a.config().Hash,
 		"epoch": epochText(a.store.Epoch()), "disk": map[string]any{"free": a.store.Health().Free, "rings": len(a.store.Rings())},
 	})
 	if err != nil {
@@ -78,12 +97,35 @@ func (a *agent) about() json.RawMessage {
 
 // start runs the uplinks, and wakes all of them when a route or address changes.
 func (s *uplinkSet) start(st *stage) {
-	for i, f := range s.all {
-		st.run("uplink "+s.names[i], f.Run)
+	s.stage = st
+	for _, l := range s.lanes() {
+		s.run(l, nil)
 	}
-	if len(s.all) > 0 {
-		st.run("the watch of routes", s.watchRoutes)
+}
+
+// run runs one uplink, once the one before it of the same name is done.
+func (s *uplinkSet) run(l *lane, before *lane) {
+	ctx, stop := context.WithCancel(s.stage.ctx)
+	l.stop = stop
+	s.stage.run("uplink "+l.name, func(context.Context) error {
+		defer close(l.done)
+		defer stop()
+		if before != nil {
+			<-before.done
+		}
+		return l.f.Run(ctx)
+	})
+	if !s.watching {
+		s.watching = true
+		s.stage.run("the watch of routes", s.watchRoutes)
 	}
+}
+
+// lanes are the uplinks that there are.
+func (s *uplinkSet) lanes() []*lane {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all
 }
 
 func (s *uplinkSet) watchRoutes(ctx context.Context) error {
@@ -96,9 +138,9 @@ func (s *uplinkSet) watchRoutes(ctx context.Context) error {
 			if !ok {
 				return nil
 			}
-			for _, wake := range s.wakes {
+			for _, l := range s.lanes() {
 				select {
-				case wake <- struct{}{}:
+				case l.wake <- struct{}{}:
 				default: // it has one to take already
 				}
 			}
@@ -108,18 +150,20 @@ func (s *uplinkSet) watchRoutes(ctx context.Context) error {
 
 // Uplinks is the state of all uplinks.
 func (s *uplinkSet) Uplinks() []edge.UplinkStatus {
-	out := make([]edge.UplinkStatus, 0, len(s.all))
-	for _, f := range s.all {
-		out = append(out, f.Status())
+	all := s.lanes()
+	out := make([]edge.UplinkStatus, 0, len(all))
+	for _, l := range all {
+		out = append(out, l.f.Status())
 	}
 	return out
 }
 
 // Fates tells how far a record has come at each uplink.
 func (s *uplinkSet) Fates(ring string, seq uint64) []edge.UplinkFate {
-	out := make([]edge.UplinkFate, 0, len(s.all))
-	for i, f := range s.all {
-		out = append(out, edge.UplinkFate{Uplink: s.names[i], Fate: f.Fate(ring, seq)})
+	all := s.lanes()
+	out := make([]edge.UplinkFate, 0, len(all))
+	for _, l := range all {
+		out = append(out, edge.UplinkFate{Uplink: l.name, Fate: l.f.Fate(ring, seq)})
 	}
 	return out
 }
@@ -127,11 +171,12 @@ func (s *uplinkSet) Fates(ring string, seq uint64) []edge.UplinkFate {
 // Test sends a canary through one uplink. What went wrong on the way is its last
 // step; an error means that it could not be tried.
 func (s *uplinkSet) Test(ctx context.Context, name string) ([]localapi.Step, error) {
-	i, ok := slices.BinarySearch(s.names, name)
-	if !ok {
+	all := s.lanes()
+	i := slices.IndexFunc(all, func(l *lane) bool { return l.name == name })
+	if i < 0 {
 		return nil, fmt.Errorf("there is no uplink %q", name)
 	}
-	steps, err := s.all[i].Probe(ctx)
+	steps, err := all[i].f.Probe(ctx)
 	out := make([]localapi.Step, 0, len(steps))
 	for _, st := range steps {
 		step := localapi.Step{Name: st.Name, OK: st.Error == "", Detail: st.Detail, TookMS: st.Millis}

@@ -37,7 +37,7 @@ type wear struct {
 	events func() uint64         // stored since the start
 	log    *slog.Logger
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the rest, and the budget
 	row     wearRow
 	started int64 // on the monotonic clock
 	written int64 // by the agent since the start, at most what the device took
@@ -173,6 +173,13 @@ func (w *wear) rows() []queue.Row {
 	return []queue.Row{w.row.row()}
 }
 
+// allow changes the budget, in bytes a day; 0: none.
+func (w *wear) allow(budget int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget = budget
+}
+
 // over reports, once a day, that the day comes to more than the budget.
 func (w *wear) over() (edge.WearStatus, bool) {
 	s := w.status()
@@ -205,7 +212,7 @@ func (a *agent) watchWear(ctx context.Context) error {
 // flushes, and what to do.
 func (a *agent) tellWear(s edge.WearStatus) {
 	causes := wearCauses(a.pump.Asks())
-	advice := wearAdvice(causes, s, syncOf(a.opt.Config.Store))
+	advice := wearAdvice(causes, s, a.syncOf)
 	a.log.Warn("more is written to the flash than store.wear allows", "budget", s.Budget, "written", s.Today, "projected", s.Projected, "device", s.DeviceToday, "advice", advice)
 	data := map[string]any{"budget": s.Budget, "written": s.Today, "device_written": s.DeviceToday, "flushes": causes, "advice": advice}
 	if s.Projected > 0 {

@@ -79,20 +79,34 @@ func specs(devices map[string]*config.Device) []gpio.Spec {
 
 // newAPI makes the local API over all the other parts.
 func (a *agent) newAPI() (*localapi.Server, error) {
-	cfg := a.opt.Config
+	opt, err := a.apiOptions(a.opt.Config)
+	if err != nil {
+		return nil, err
+	}
+	deps := localapi.Deps{
+		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
+		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status,
+		Light: func() string { return a.front.shows() }, Backup: a.backup,
+	}
+	if a.opt.Load != nil {
+		deps.Reload = a.reload
+	}
+	return localapi.New(deps, opt)
+}
+
+// apiOptions are what a config says of the API.
+func (a *agent) apiOptions(cfg *config.Config) (localapi.Options, error) {
 	shown, err := serverTLS(cfg.API.TLS)
 	if err != nil {
-		return nil, fmt.Errorf("read api.tls: %w", err)
+		return localapi.Options{}, fmt.Errorf("read api.tls: %w", err)
 	}
-	return localapi.New(localapi.Deps{
-		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
-		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status, Light: func() string { return a.front.shows() }, Backup: a.backup,
-	}, localapi.Options{
-		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
-		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
+	return localapi.Options{
+		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision,
+		Reserved: func(ring string) bool { return a.config().Store.Reserved(ring) },
+		Socket:   cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
 		TrustedProxies: cfg.API.TrustedProxies, TLS: shown,
 		ClaimFile: a.claimFile(), Keys: apiKeys(cfg.Keys), Mailboxes: apiMailboxes(cfg.Mailboxes), Demo: a.opt.Demo, Log: a.log,
-	})
+	}, nil
 }
 
 // claimFile is where the claim code is kept. A simulated board, which answers on
@@ -136,6 +150,9 @@ func (a *agent) problems() (all []string) {
 	all = slices.Clone(a.opt.Notices)
 	if a.doors != nil {
 		all = append(all, a.doors.problems()...)
+	}
+	if why := a.reloads.refused(); why != "" {
+		all = append(all, fmt.Sprintf("The config on the disk was not taken, the one before runs on: %s.", strings.TrimSuffix(why, ".")))
 	}
 	if why := a.source.Safe(); a.starts != nil && why != "" {
 		all = append(all, strings.ToUpper(why[:1])+why[1:]+".")

@@ -20,6 +20,8 @@ type Config struct {
 	Warnings []string          `mapstructure:"-"` // for the log; none stops the start
 	Hash     string            `mapstructure:"-"` // of Redacted: tells two configs apart
 	Replaced map[string]string `mapstructure:"-"` // path of what panel.yaml replaces or deletes -> hash of what the files have there
+
+	tree *node // as it was written
 }
 
 // AgentConfig names this agent.

@@ -49,8 +49,11 @@ func (l *loader) bad(p path, what, cure string) {
 }
 
 // at is the place of the value at p, else of the nearest thing above it.
-func (l *loader) at(p path) place {
-	n, at := l.root, l.root.at
+func (l *loader) at(p path) place { return l.root.nearest(p) }
+
+// nearest is where the value at p is written, or what is around it.
+func (n *node) nearest(p path) place {
+	at := n.at
 	for _, k := range p {
 		if i := index(k); i >= 0 && n.shape != dict {
 			if i < len(n.items) {

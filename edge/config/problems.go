@@ -28,6 +28,23 @@ func (p Problem) String() string {
 	return s
 }
 
+// Problem makes a problem that only shows once the config is put to use. Its place is
+// that of the key, such as "devices", "door", or what is around it; of a key that
+// nobody wrote it is the first file.
+func (c *Config) Problem(what, cure string, key ...string) Problem {
+	var at place
+	if c.tree != nil {
+		at = c.tree.nearest(key)
+	}
+	if at.file == "" && len(c.Files) > 0 {
+		at.file = c.Files[0]
+	}
+	if at.file == "" {
+		at.file = "the config"
+	}
+	return Problem{File: at.file, Line: at.line, Col: at.col, What: what, Cure: cure}
+}
+
 // Problems is the error of Load: every problem, in the order of the sources and
 // then of the lines, at most 100 of them.
 type Problems struct {

@@ -46,6 +46,7 @@ func Load(src Source) (*Config, error) {
 	cfg.Warnings = l.warnings
 	cfg.Replaced = l.pn.replaced
 	cfg.Hash = hashOf(cfg.Redacted())
+	cfg.tree = l.root
 	return cfg, nil
 }
 

@@ -34,6 +34,9 @@ func Conform(t *testing.T, d fgpio.Driver, alone bool, decode Decode) {
 	t.Run("runs and stops", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { runs(t, spec) })
 	})
+	t.Run("leaves and comes with a reload", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { reloads(t, spec) })
+	})
 	t.Run("answers commands", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { commands(t, spec) })
 	})
@@ -85,6 +88,44 @@ func wellFormed(t *testing.T, evs []edge.Event, device string) {
 		}
 		if ev.Name != device || ev.From != "device:"+device || ev.Mono == 0 {
 			t.Errorf("event %+v", ev)
+		}
+	}
+}
+
+// reloads: it leaves while the others run on, lets go of its lines, and comes again.
+func reloads(t *testing.T, spec fgpio.Spec) {
+	b := NewBench(t)
+	s := b.Source(t, spec)
+	stop := Start(t, s)
+	defer stop()
+	Pass(time.Minute)
+	d, _ := s.Device(spec.Name)
+	swap := func(specs ...fgpio.Spec) {
+		t.Helper()
+		p, mistakes, busy := s.Plan(specs)
+		if p == nil {
+			t.Fatal(mistakes, busy)
+		}
+		if err := p.Swap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+	}
+	for round := range 2 {
+		swap()
+		for _, p := range s.Pins() {
+			if p.Owner != "" || p.Device != "" {
+				t.Errorf("round %d: %s is held by %s", round, p.Name, p.Owner)
+			}
+		}
+		if _, ok := s.Device(spec.Name); ok {
+			t.Error("it is there")
+		}
+		swap(spec)
+		Pass(time.Minute)
+		touch(t, b, s, spec.Name)
+		if again, _ := s.Device(spec.Name); again.Status != "ok" || again.Error != "" || len(again.Pins) != len(d.Pins) {
+			t.Errorf("round %d: %+v", round, again)
 		}
 	}
 }

@@ -1,0 +1,40 @@
+package gpio
+
+// change lets an output that goes on with the same line take over other options: what
+// it does at boot and stop, its words, who may command it, and max_on, which counts
+// from when it went on. The line is not touched, but where max_on is over by now.
+func (d *output) change(next Device) (apply func(), ok bool) {
+	n, ok := next.(*output)
+	if !ok || n.cfg.Pin != d.cfg.Pin || n.cfg.ActiveLow != d.cfg.ActiveLow {
+		return nil, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n.park() != d.park() {
+		return nil, false // whether the line outlives the process is said when it is requested
+	}
+	cfg := n.cfg
+	return func() { d.takeOver(&cfg) }, true
+}
+
+// takeOver takes other options for the same line.
+func (d *output) takeOver(cfg *DigitalOut) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cfg.Boot, d.cfg.Stop, d.cfg.MaxOn, d.cfg.States = cfg.Boot, cfg.Stop, cfg.MaxOn, cfg.States
+	d.remote.Store(cfg.Remote)
+	if d.line == nil {
+		return // begin does the rest
+	}
+	d.relimit()
+	d.arm(d.env.Clock.Stamp())
+	d.out.Show(boolean(d.row.Value), d.cfg.States.of(d.row.Value), "")
+}
+
+// relimit works out anew when it goes off by itself. A pulse keeps its end, where
+// max_on does not come first. The caller holds d.mu.
+func (d *output) relimit() {
+	if max := d.cfg.MaxOn.D(); d.row.Why != "pulse" || max > 0 && d.row.For > max {
+		d.limit(0)
+	}
+}
