@@ -50,7 +50,7 @@ func (a *agent) tryStore() error {
 	store, err := queue.Open(queue.Options{
 		Dir: cfg.DataDir, Boot: a.board.BootID, Serial: a.board.Serial,
 		Rings: limits, Default: limitsOf(cfg.Store.Default), Headroom: int64(cfg.Store.Headroom),
-		Codec: edge.BlockCodec{}, Age: a.clock.Age, Log: a.log.With("part", "store"),
+		Codec: edge.BlockCodec{}, Age: a.clock.Age, Log: a.log.With("part", "store"), Rand: a.opt.ids,
 	})
 	switch {
 	case err == nil:

@@ -20,7 +20,7 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // newSource makes the devices of the config, on the board that there is. What an
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
-	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Pump: a.pump, Rows: a.store, Clock: a.clock, Twin: a.twin, Log: a.log}
 	if a.starts != nil {
 		opt.Safe = a.starts.why()
 	}
@@ -41,8 +41,11 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 		opt.Lookup = a.opt.Pins.Lookup
 	case a.opt.Simulate:
 		var board *gpio.SimBoard
-		if board, err = gpio.Simulate(); err == nil {
+		sim := gpio.SimOptions{Seed: a.opt.Seed, Bounce: a.opt.Bounce}
+		if board, err = gpio.Simulate(sim); err == nil {
 			opt.Lookup = board.Lookup
+			opt.Twin = gpio.NewTwin(gpio.TwinOptions{Board: board, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
+			a.twin = opt.Twin
 		}
 	default:
 		lines := gpio.KernelOptions{Log: a.log.With("part", "gpio")}
@@ -62,6 +65,9 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 func (a *agent) closeLines() {
 	if a.lines != nil {
 		a.lines.Close()
+	}
+	if err := a.twin.Close(); err != nil {
+		a.log.Warn("take away the simulated sensors", "err", err)
 	}
 }
 
