@@ -24,6 +24,7 @@ type Deps struct {
 	Problems func() []string        // what is wrong beside the store, devices and uplinks, in sentences; may be nil
 	Wear     func() edge.WearStatus // what was written to the flash; nil: nobody counts it
 	Backup   func() (Backup, error) // takes hold of the store as it is now; nil: there are no backups
+	Record   Record                 // records a device's hardware; nil: nobody does
 	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }
 

@@ -40,6 +40,7 @@ func verbs() []verb {
 		resetVerb,
 		selftestVerb,
 		doctorVerb,
+		recordVerb,
 		simVerb,
 		versionVerb,
 	}

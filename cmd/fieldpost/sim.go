@@ -61,7 +61,7 @@ wrote: its edges then come with the kernel's own times. No network is used. The
 events go to the standard output, a line each, and a summary to the standard error.
 The same scenario and the same seed give the same output, byte by byte.`,
 		Example: `  fieldpost sim month.yaml --seed 7 --for 720h > month.ndjson
-  fieldpost record door --for 1m -o door.ndjson && fieldpost sim door.ndjson`,
+  fieldpost record door --for 1m -f door.ndjson && fieldpost sim door.ndjson`,
 		Args: takes(1, 1, "the scenario"),
 	}
 	f := cmd.Flags()

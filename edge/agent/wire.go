@@ -92,7 +92,7 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 	}
 	return localapi.New(localapi.Deps{
 		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
-		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status, Backup: a.backup,
+		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status, Backup: a.backup, Record: a.record,
 	}, localapi.Options{
 		Agent: a.id, Version: a.opt.Version, Revision: a.opt.Revision, Reserved: cfg.Store.Reserved,
 		Socket: cfg.API.Socket, BasePath: cfg.API.BasePath, Hosts: cfg.API.Hosts, Origins: cfg.API.Origins,
