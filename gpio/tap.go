@@ -24,7 +24,7 @@ const (
 // while nobody records.
 type tap struct {
 	to    atomic.Pointer[recorder] // nil: nobody records
-	began atomic.Int64             // of the device's present run, on CLOCK_MONOTONIC
+	began atomic.Int64             // when the schedule of the present run began, on CLOCK_MONOTONIC
 
 	mu    sync.Mutex
 	lines []*tappedLine // of the present run
@@ -80,9 +80,12 @@ func (t *tap) wrap(pin edge.Pin, cfg LineConfig, line Line) Line {
 	return l
 }
 
+// ticks is when the schedule of the present run began.
+func (t *tap) ticks(mono int64) { t.began.Store(mono) }
+
 // begin is the start of a run of the device.
 func (t *tap) begin(mono int64) {
-	t.began.Store(mono)
+	t.ticks(mono)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = nil

@@ -137,13 +137,26 @@ func (d *replayed) Pins() (pins []edge.Pin) {
 	return pins
 }
 
-// Run says what was said, at the times of then.
+// Run says what was said, at the times of then. A reading that failed ended a run of
+// the device, whose next one began with nothing told.
 func (d *replayed) Run(ctx context.Context, out *Outlet) error {
-	s := sampler{Sampling: d.sampling, unit: d.trace.Head.Unit, read: d.read}
-	if h := &d.trace.Head; h.Told != nil {
+	s := sampler{Sampling: d.sampling, unit: d.trace.Head.Unit}
+	if h := &d.trace.Head; h.Told != nil && d.next == 0 {
 		s.told, s.last, s.lastAt = true, *h.Told, time.Now().Add(-time.Duration(d.env.Clock.Stamp().Mono-h.ToldAt))
 	}
-	return s.run(ctx, out)
+	for {
+		r, err := d.read(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			out.Doubt(err)
+			s = sampler{Sampling: d.sampling, unit: d.trace.Head.Unit}
+		default:
+			out.Ready()
+			s.judge(r, out)
+		}
+	}
 }
 
 // read waits for the time of the next reading. After the last one nothing is said.

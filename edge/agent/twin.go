@@ -55,14 +55,6 @@ func (t *Twin) Feed(s gpio.TraceStep) error { return t.a.twin.Feed(s) }
 // Read reads events, as GET /v1/events does.
 func (t *Twin) Read(q edge.Query) (edge.EventPage, error) { return t.a.read.Read(q) }
 
-// Devices is the state of the devices.
-func (t *Twin) Devices() []edge.DeviceStatus { return t.a.source.Devices() }
-
-// Record writes a trace of a device until ctx is done; see gpio.Source.Record.
-func (t *Twin) Record(ctx context.Context, device string, write func(line []byte) error) error {
-	return t.a.record(ctx, device, write)
-}
-
 // RunTwin runs an agent without a machine until its World returns.
 func RunTwin(ctx context.Context, opt TwinOptions) error {
 	board := opt.Board.Board()

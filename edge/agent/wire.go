@@ -39,13 +39,17 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 	switch {
 	case a.opt.Pins != nil:
 		opt.Lookup = a.opt.Pins.Lookup
+		if a.twin == nil {
+			a.twin = gpio.NewTwin(gpio.TwinOptions{Board: a.opt.Pins, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
+		}
+		opt.Twin = a.twin
 	case a.opt.Simulate:
 		var board *gpio.SimBoard
 		sim := gpio.SimOptions{Seed: a.opt.Seed, Bounce: a.opt.Bounce}
 		if board, err = gpio.Simulate(sim); err == nil {
 			opt.Lookup = board.Lookup
-			opt.Twin = gpio.NewTwin(gpio.TwinOptions{Board: board, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
-			a.twin = opt.Twin
+			a.twin = gpio.NewTwin(gpio.TwinOptions{Board: board, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
+			opt.Twin = a.twin
 		}
 	default:
 		lines := gpio.KernelOptions{Log: a.log.With("part", "gpio")}
