@@ -68,9 +68,13 @@ func recorded(t *testing.T, socket string, names []string, pull puller) (traces 
 		traces = append(traces, tr)
 	}
 	var page struct{ Events []edge.Event }
-	if err := over(t, socket, "/v1/events?limit=1000", &page); err != nil {
-		t.Fatal(err)
-	}
+	until(t, "all that was recorded is stored", func() bool { // samples are flushed a second later
+		page.Events = nil
+		return over(t, socket, "/v1/events?limit=1000", &page) == nil &&
+			slices.ContainsFunc(page.Events, func(ev edge.Event) bool {
+				return ev.Name == "flow" && !slices.ContainsFunc(traces, func(tr *gpio.Trace) bool { return ev.Mono <= tr.End() })
+			})
+	})
 	return traces, page.Events
 }
 
@@ -169,7 +173,7 @@ func replays(t *testing.T, cfg *config.Config, traces []*gpio.Trace, then []edge
 					}
 					synctest.Wait()
 				}
-				time.Sleep(time.Duration(end - board.now()))
+				time.Sleep(time.Duration(end-board.now()) + 2*time.Second) // samples are flushed a second later
 				synctest.Wait()
 				page, err := w.Read(edge.Query{Limit: edge.MaxLimit})
 				now = page.Events
