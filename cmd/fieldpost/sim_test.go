@@ -78,8 +78,8 @@ func TestSimSameSeedSameLog(t *testing.T) {
 	if !strings.Contains(one.out, `"count":200`) {
 		t.Error("200 pulses behind a debounce are not 200")
 	}
-	if !strings.Contains(one.out, `"why":"max_on"`) {
-		t.Error("a pump that is asked for an hour is not off after max_on")
+	if !strings.Contains(one.out, "over max_on") || strings.Count(one.out, `"why":"pulse"`) != 2 {
+		t.Error("a refusal, or the end of a pulse, is missing")
 	}
 	if strings.Count(one.out, `"name":"ledger"`) < 24 {
 		t.Error("there is no ledger each hour")
@@ -112,7 +112,7 @@ func TestSimOneMore(t *testing.T) {
 func TestSimRefuses(t *testing.T) {
 	s := newSandbox(t, "")
 	for text, word := range map[string]string{
-		"": "", "fieldpost: scenario\nversion: 2\n": "version is 2", "fieldpost: config\n": "fieldpost: scenario",
+		"": "it is no scenario", "fieldpost: scenario\nversion: 2\n": "version is 2", "fieldpost: config\n": "it is no scenario",
 		"fieldpost: scenario\nversion: 1\nstesp: []\n":                                    "stesp",
 		"fieldpost: scenario\nversion: 1\ntests: [{name: a}]\n":                           "tests",
 		"fieldpost: scenario\nversion: 1\nsteps: [{at: 1s}]\n":                            "step 1",

@@ -137,7 +137,7 @@ func readScenario(path string) (*scenario, error) {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
-	if err := dec.Decode(sc); err != nil {
+	if err := dec.Decode(sc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read scenario %s: %w", path, err)
 	}
 	if err := sc.check(); err != nil {
@@ -187,7 +187,7 @@ func readTrace(name string) (*gpio.Trace, error) {
 func (sc *scenario) check() error {
 	switch {
 	case sc.Format != "scenario":
-		return errors.New("it does not say fieldpost: scenario")
+		return errors.New("it is no scenario: that says so at its key fieldpost")
 	case sc.Version != 1:
 		return fmt.Errorf("version is %d: this program knows 1", sc.Version)
 	case sc.Tests != nil:

@@ -42,12 +42,23 @@ type puller func(line int, up bool)
 func recorded(t *testing.T, socket string, names []string, pull puller) (traces []*gpio.Trace, evs []edge.Event) {
 	t.Helper()
 	var got devicesAnswer
+	var hatch edge.DeviceStatus
 	until(t, "all devices are ok", func() bool {
 		got = devicesAnswer{}
 		if over(t, socket, "/v1/devices", &got) != nil {
 			return false
 		}
 		return !slices.ContainsFunc(names, func(n string) bool { return got.named(n).Status != "ok" })
+	})
+	// Edges before the recordings: a twin goes on from what the devices had stored.
+	for i := range 4 {
+		for _, line := range []int{17, 22, 23} {
+			pull(line, i%2 == 0)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	until(t, "the hatch tells the edges before", func() bool {
+		return over(t, socket, "/v1/devices/hatch", &hatch) == nil && string(hatch.Value) == "false" && len(hatch.Event) > 0
 	})
 	all := make([][]byte, len(names))
 	var begun, done sync.WaitGroup
