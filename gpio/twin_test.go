@@ -66,16 +66,18 @@ func TestBounce(t *testing.T) {
 // level in the end.
 func TestBounceEndsWithTheNextChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := gpio.NewSimBoard(gpio.SimOptions{Seed: 7, Bounce: 10 * time.Millisecond})
-		for i := range 200 {
-			if err := b.Drive("GPIO17", i%2 == 0); err != nil {
-				t.Fatal(err)
+		for seed := range uint64(50) {
+			b := gpio.NewSimBoard(gpio.SimOptions{Seed: seed + 1, Bounce: 10 * time.Millisecond})
+			for _, level := range []bool{true, false} {
+				if err := b.Drive("GPIO17", level); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(time.Duration(i%11) * time.Millisecond)
-		}
-		time.Sleep(20 * time.Millisecond)
-		if level, err := b.Level("GPIO17"); err != nil || level {
-			t.Errorf("level %v, %v", level, err)
+			time.Sleep(20 * time.Millisecond)
+			if level, err := b.Level("GPIO17"); err != nil || level {
+				t.Errorf("seed %d: level %v, %v", seed+1, level, err)
+			}
 		}
 	})
 }
@@ -108,6 +110,37 @@ func TestSimFails(t *testing.T) {
 			t.Errorf("%s is taken", text)
 		}
 	}
+}
+
+// TestReplayedCounterTicks: a replayed counter looks when the recorded one did.
+func TestReplayedCounterTicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		flow := spec(t, "counter", "flow: {counter: GPIO22, every: 10s}")
+		began := b.Clock.Mono() + int64(13*time.Second) + 456
+		twin := gpio.NewTwin(gpio.TwinOptions{Board: b.Board})
+		err := twin.Replay(&gpio.Trace{Head: gpio.TraceHead{Device: "flow", Driver: "counter", Began: began, Mono: began,
+			Lines: []gpio.TraceLine{{Pin: "GPIO22", Request: "then-1"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{flow}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Twin: twin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := bench.Start(t, src)
+		bench.Pass(time.Minute)
+		evs := b.Pump.Events("flow")
+		stop()
+		if len(evs) < 5 {
+			t.Errorf("%d events in a minute", len(evs))
+		}
+		for _, ev := range evs {
+			if off := (ev.Mono - began) % int64(10*time.Second); off != 0 {
+				t.Errorf("it looked %v beside its time", time.Duration(off))
+			}
+		}
+	})
 }
 
 // TestRecordLosesAndTells: a recorder that is too slow holds nobody up, and is told how
