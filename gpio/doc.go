@@ -44,6 +44,13 @@
 // that asks, and the command ends when the client has confirmed it (Source.Confirm) or
 // its time is over. The Source keeps who waits; the device keeps the deadlines.
 //
+// A Twin is the world around a Source where there is none: contacts that bounce, a
+// DS18B20 with its faults, and traces. All its chance comes from one seed, in a Stream of
+// its own for each thing. A trace is what Record wrote of one device: where it stood, each
+// edge as the kernel gave it, behind its debounce, and each reading before it was judged.
+// A line of the simulated board may be a recorded one (SimScript): it then has the edges,
+// stamps and numbers of the trace, and debounces nothing again.
+//
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours
 // never notice.

@@ -27,6 +27,13 @@
 // what their boot says, but for those that outlive the process, and commands are
 // taken. It is for agents with devices that take commands, on a real board.
 //
+// # The twin
+//
+// RunTwin runs the same devices, Pump, clock and store without a machine: no socket, no
+// API, no uplink, nothing that waits for the world. In a synctest bubble its time is
+// virtual. Its parts begin apart, so that no two of them act at the same instant, and all
+// that is random, the ids too, comes from one seed: the same seed tells the same events.
+//
 // # What it tells
 //
 // Events of kind system: boot, epoch (a new one began), store (degraded, full,
