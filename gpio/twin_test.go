@@ -29,7 +29,7 @@ func bounced(t testing.TB, seed uint64, changes int) (all []gpio.SimChange) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // synctest: it takes no time
 			if level, err := b.Level("GPIO17"); err != nil || level != (i%2 == 0) {
 				t.Fatalf("after change %d it is %v, %v", i, level, err)
 			}
@@ -72,9 +72,9 @@ func TestBounceEndsWithTheNextChange(t *testing.T) {
 				if err := b.Drive("GPIO17", level); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // synctest: it takes no time
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // synctest: it takes no time
 			if level, err := b.Level("GPIO17"); err != nil || level {
 				t.Errorf("seed %d: level %v, %v", seed+1, level, err)
 			}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"fieldpost/edge"
@@ -113,7 +112,7 @@ func (w *simWorld) planStep(i int, s *simStep) {
 		return time.Duration(rnd.Int64N(int64(s.Spread)))
 	}
 	done := 0
-	it := &simItem{at: time.Duration(s.At) + late(), do: w.act(s, rnd)}
+	it := &simItem{at: time.Duration(s.At) + late(), do: w.act(s)}
 	it.next = func(time.Duration) (time.Duration, bool) {
 		done++
 		if s.Every == 0 || s.Times > 0 && done >= s.Times {
@@ -125,7 +124,7 @@ func (w *simWorld) planStep(i int, s *simStep) {
 }
 
 // act is what a step does.
-func (w *simWorld) act(s *simStep, _ *rand.Rand) func() error {
+func (w *simWorld) act(s *simStep) func() error {
 	switch {
 	case s.Drive != "":
 		return func() error { return w.drive(s.Drive, s.To) }

@@ -178,13 +178,13 @@ func replays(t *testing.T, cfg *config.Config, traces []*gpio.Trace, then []edge
 			Config: &twin, Board: board, Traces: traces,
 			World: func(_ context.Context, w *Twin) error {
 				for _, s := range merged(traces) {
-					time.Sleep(time.Duration(s.Edge.Mono - board.now()))
+					time.Sleep(time.Duration(s.Edge.Mono - board.now())) // synctest: it takes no time
 					if err := w.Feed(s); err != nil {
 						return err
 					}
 					synctest.Wait()
 				}
-				time.Sleep(time.Duration(end-board.now()) + 2*time.Second) // samples are flushed a second later
+				time.Sleep(time.Duration(end-board.now()) + 2*time.Second) // synctest: it takes no time
 				synctest.Wait()
 				page, err := w.Read(edge.Query{Limit: edge.MaxLimit})
 				now = page.Events
