@@ -96,6 +96,7 @@ func (c *counter) count(ctx context.Context, t *tally, out *Outlet, had bool) er
 	out.Show(c.value(stored), "", c.cfg.Unit)
 	s := sampler{Sampling: c.every, told: had, last: float64(stored) * c.cfg.Scale, lastAt: time.Now()}
 	tick := time.NewTicker(c.cfg.Every.D())
+	out.tap.ticks(out.clock.Stamp().Mono)
 	defer tick.Stop()
 	for first := true; ; first = false {
 		if err := t.drain(); err != nil {

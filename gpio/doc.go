@@ -53,6 +53,12 @@
 // device that changed leaves its hardware as its stop says, and the one in its place
 // begins as its boot says, as over a restart; one on the lines of an expander that
 // changed is started again as after a failure of it, at what was commanded last.
+// A Twin is the world around a Source where there is none: contacts that bounce, a
+// DS18B20 with its faults, and traces. All its chance comes from one seed, in a Stream of
+// its own for each thing. A trace is what Record wrote of one device: where it stood, each
+// edge as the kernel gave it, behind its debounce, and each reading before it was judged.
+// A line of the simulated board may be a recorded one (SimScript): it then has the edges,
+// stamps and numbers of the trace, and debounces nothing again.
 //
 // The Source runs each device alone, with its own retries and status: a part
 // that is missing is absent, a part that fails is failed, and its neighbours

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -121,6 +122,9 @@ type Env struct {
 	Serial func(port string, mode SerialMode) (SerialPort, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	modbus *modbusLinks // what devices of one Source share
+
+	// Chance is what a simulated device is made of; nil: it makes its own.
+	Chance *rand.Rand
 
 	// Safe reports whether this is a safe start: a device that drives something keeps
 	// it as its stop says, whatever its boot says. Source.Resume ends it.

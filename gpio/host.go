@@ -32,8 +32,8 @@ func (s slot) Init() (bool, error) { return true, publish(s.pins) }
 
 // Simulate makes a simulated board and registers it with periph, so that
 // gpioreg.ByName finds its lines. A board that is registered later takes its place.
-func Simulate() (*SimBoard, error) {
-	b := NewSimBoard(SimOptions{})
+func Simulate(opt SimOptions) (*SimBoard, error) {
+	b := NewSimBoard(opt)
 	var pins []*linePin
 	for i := range b.lines {
 		pins = append(pins, b.pin(i))

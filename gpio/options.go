@@ -113,6 +113,9 @@ type Sampling struct {
 	Report Reporting     `mapstructure:"report"`
 }
 
+// sampled is the sampling of a driver's config that has one.
+func (s Sampling) sampled() Sampling { return s }
+
 // sampling gives the defaults.
 func sampling(every edge.Duration) Sampling {
 	return Sampling{Every: every, Accept: Accept{Min: math.Inf(-1), Max: math.Inf(1)}}

@@ -30,6 +30,7 @@ type Outlet struct {
 	pump  emitter
 	rows  rows
 	clock Clock
+	tap   *tap
 
 	mu       sync.Mutex
 	queue    []queued

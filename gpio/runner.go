@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -34,6 +33,8 @@ type post struct {
 	dev  Device
 	out  *Outlet
 	held *heldLines
+	tap  *tap
+	twin *Twin
 	log  *slog.Logger
 
 	away  atomic.Bool // a reload stops it: it takes no command
@@ -109,8 +110,10 @@ func (h *heldLines) release() {
 
 // run runs the device again and again until ctx is done.
 func (r *runner) run(ctx context.Context) {
+	chance := r.twin.begin(ctx, r)
 	for wait := firstWait; ; {
 		began := time.Now()
+		r.tap.begin(r.out.clock.Stamp().Mono)
 		err := r.once(func() error { return r.dev.Run(ctx, r.out) })
 		if ctx.Err() != nil {
 			if err != nil {
@@ -131,7 +134,7 @@ func (r *runner) run(ctx context.Context) {
 		if time.Since(began) >= stable {
 			wait = firstWait
 		}
-		pause(ctx, wait/2+rand.N(wait/2))
+		pause(ctx, wait/2+chance(wait/2))
 		if ctx.Err() != nil {
 			r.leave()
 			return

@@ -18,6 +18,7 @@ type reading struct {
 	more  []Field
 	why   string // why there is no value, though the sensor answered; "" where there is one
 	doubt string // why the value can't be true, as "is ..."; "": the sensor knows nothing against it
+	mono  int64  // when it was read, on CLOCK_MONOTONIC
 }
 
 // sampler reads a sensor on a schedule, and decides what is worth telling.
@@ -43,6 +44,10 @@ func (s *sampler) run(ctx context.Context, out *Outlet) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if r.mono == 0 {
+			r.mono = out.clock.Stamp().Mono
+		}
+		out.tap.reading(r.mono, r, err)
 		if err != nil {
 			return err
 		}
@@ -71,7 +76,7 @@ func (s *sampler) judge(r reading, out *Outlet) {
 		s.dropped++
 		out.Doubt(fmt.Errorf("%s; %d such since the start", why, s.dropped))
 		if !s.bad || s.due() {
-			out.Emit(Report{Kind: edge.Sample, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})
+			out.Emit(Report{Kind: edge.Sample, Mono: r.mono, Value: []byte("null"), Unit: s.unit, Quality: "implausible", More: more})
 			s.told, s.bad, s.lastAt = true, true, time.Now()
 		}
 		return
@@ -79,7 +84,7 @@ func (s *sampler) judge(r reading, out *Outlet) {
 	if !s.worth(r.value) {
 		return
 	}
-	out.Emit(Report{Kind: edge.Sample, Value: number(r.value), Unit: s.unit, More: r.more})
+	out.Emit(Report{Kind: edge.Sample, Mono: r.mono, Value: number(r.value), Unit: s.unit, More: r.more})
 	s.told, s.bad, s.last, s.lastAt = true, false, r.value, time.Now()
 }
 
@@ -104,7 +109,7 @@ func (s *sampler) changed(r reading, out *Outlet) {
 	if s.told && bytes.Equal(s.other, r.other) && !s.due() {
 		return
 	}
-	out.Emit(Report{Value: r.other, Unit: s.unit, More: r.more})
+	out.Emit(Report{Mono: r.mono, Value: r.other, Unit: s.unit, More: r.more})
 	s.told, s.bad, s.other, s.lastAt = true, false, r.other, time.Now()
 }
 

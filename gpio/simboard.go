@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	periph "periph.io/x/conn/v3/gpio"
@@ -22,6 +23,7 @@ const maxTrace = 4096
 // set in the request, one holder a line. Its failure dial is in simfault.go.
 type SimBoard struct {
 	mono func() int64
+	seed uint64
 	id   string
 
 	mu       sync.Mutex // guards everything below, and the lines' requests
@@ -34,6 +36,11 @@ type SimBoard struct {
 type SimOptions struct {
 	// Mono is CLOCK_MONOTONIC in nanoseconds; nil is the kernel's. It stamps edges.
 	Mono func() int64
+	// Seed is what chance on the board is made of, and its requests' ids; 0 makes those
+	// of this process alone.
+	Seed uint64
+	// Bounce is how long the contacts of all lines jump; see SimBoard.Bounce.
+	Bounce time.Duration
 }
 
 // SimChange is one change of a line's physical level.
@@ -52,6 +59,8 @@ type simLine struct {
 	trace  []SimChange
 	faults simFaults
 	part   Part // what hears this line as an output; nil: nothing
+	bounce bounce
+	script *SimScript // what was recorded of the line; nil: it is a line like any other
 }
 
 // Part is what is wired to an output of a simulated board. It hears each change
@@ -64,13 +73,16 @@ var _ Chip = (*SimBoard)(nil)
 
 // NewSimBoard makes a board that is in no registry: Lookup finds its pins.
 func NewSimBoard(opt SimOptions) *SimBoard {
-	b := &SimBoard{mono: opt.Mono, id: randomID()}
+	b := &SimBoard{mono: opt.Mono, seed: opt.Seed, id: randomID()}
+	if opt.Seed != 0 {
+		b.id = fmt.Sprintf("%08x", Stream(opt.Seed, "requests").Uint32())
+	}
 	if b.mono == nil {
 		b.mono = kernelMono
 	}
 	for i := range b.lines {
 		l := &b.lines[i]
-		l.name = lineName(i)
+		l.name, l.bounce.last = lineName(i), opt.Bounce
 		// As a Pi comes out of reset: 0 to 8 are pulled up, the others down.
 		l.bias = BiasDown
 		if i <= 8 {
@@ -158,7 +170,7 @@ func (b *SimBoard) Undrive(pin edge.Pin) error {
 func (b *SimBoard) drive(i int, level *bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.driveLocked(i, level)
+	return b.strike(i, level)
 }
 
 // driveLocked is drive for who holds b.mu.
@@ -276,6 +288,7 @@ func (b *SimBoard) Request(offset int, cfg LineConfig) (Line, error) {
 	b.requests++
 	r := &simRequest{board: b, line: l, cfg: cfg, id: b.id + "-" + strconv.FormatUint(b.requests, 10),
 		edges: make([]Edge, 0, cfg.buffer()), wake: make(chan struct{}, 1)}
+	l.script.begin(r)
 	r.value = cfg.Initial == High
 	if cfg.Initial == Keep {
 		r.value = l.level != cfg.ActiveLow

@@ -256,7 +256,7 @@ func TestUnpluggedChip(t *testing.T) {
 // board in its slot, aliases, periph's own calls, and a second board after it.
 func TestRegistry(t *testing.T) {
 	for range 2 {
-		b, err := gpio.Simulate()
+		b, err := gpio.Simulate(gpio.SimOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -42,7 +43,10 @@ type Sim struct {
 	Value     float64       `mapstructure:"value"` // the middle
 	Amplitude float64       `mapstructure:"amplitude"`
 	Period    edge.Duration `mapstructure:"period"`
-	Noise     float64       `mapstructure:"noise"` // at most so much to either side
+	Noise     float64       `mapstructure:"noise"`   // at most so much to either side
+	Dropout   float64       `mapstructure:"dropout"` // the share of readings that fail, 0 to 1
+	Spike     *float64      `mapstructure:"spike"`   // what it says wrongly now and then; nil: nothing
+	Spikes    float64       `mapstructure:"spikes"`  // the share of readings that are that, 0 to 1
 	Seed      uint64        `mapstructure:"seed"`
 	Unit      string        `mapstructure:"unit"`
 	Sampling  `mapstructure:",squash"`
@@ -52,6 +56,8 @@ func simDriver() Driver {
 	return Driver{
 		Name: "sim",
 		Doc: "A sensor that is not there, for demos and tests: constant, sine, square, saw or walk around value, with amplitude, period and noise. " +
+			"dropout is the share of readings that fail, 0.01 is one in a hundred; spike is what it says wrongly now and then, as a DS18B20 says 85 after a dip of its supply, " +
+			"and spikes the share of such readings, one in a hundred unless it is given. " +
 			"The same seed gives the same readings, one after the other.",
 		Example: "air: {sim: sine, value: 21, amplitude: 3, period: 10m, noise: 0.2, seed: 7, unit: \"°C\", every: 5s}",
 		Config: func() any {
@@ -68,21 +74,58 @@ func simDriver() Driver {
 			if !(cfg.Amplitude >= 0 && cfg.Noise >= 0) {
 				return nil, fmt.Errorf("amplitude %v and noise %v must not be negative", cfg.Amplitude, cfg.Noise)
 			}
-			return &sim{cfg: *cfg}, cfg.Sampling.check()
+			if !share(cfg.Dropout) || !share(cfg.Spikes) {
+				return nil, fmt.Errorf("dropout %v and spikes %v are shares of all readings: 0 to 1", cfg.Dropout, cfg.Spikes)
+			}
+			return newSim(*cfg, env.Chance), cfg.Sampling.check()
 		},
 	}
 }
 
+// share reports whether a number is a share of the whole.
+func share(v float64) bool { return v >= 0 && v <= 1 }
+
 // sim is the device.
-type sim struct{ cfg Sim }
+type sim struct {
+	cfg   Sim
+	seed  uint64     // beside the config's own: the twin's
+	fails *rand.Rand // goes on over runs: each failure ends one
+}
 
 var _ Device = (*sim)(nil)
 
+// errNoAnswer is a reading that fails.
+var errNoAnswer = errors.New("the simulated sensor did not answer")
+
+func newSim(cfg Sim, chance *rand.Rand) *sim {
+	d := &sim{cfg: cfg}
+	if chance != nil {
+		d.seed = chance.Uint64()
+	}
+	if cfg.Spike != nil && cfg.Spikes == 0 {
+		d.cfg.Spikes = 0.01
+	}
+	d.fails = rand.New(rand.NewPCG(cfg.Seed, ^d.seed))
+	return d
+}
+
 // Run makes readings until ctx is done. Each run begins the series anew.
 func (d *sim) Run(ctx context.Context, out *Outlet) error {
-	g := generator{cfg: d.cfg, rnd: rand.New(rand.NewPCG(d.cfg.Seed, 0))}
-	s := sampler{Sampling: d.cfg.Sampling, unit: d.cfg.Unit, read: func(context.Context) (reading, error) { return reading{value: g.next()}, nil }}
+	g := generator{cfg: d.cfg, rnd: rand.New(rand.NewPCG(d.cfg.Seed, d.seed))}
+	s := sampler{Sampling: d.cfg.Sampling, unit: d.cfg.Unit, read: func(context.Context) (reading, error) { return d.read(&g) }}
 	return s.run(ctx, out)
+}
+
+// read is the next reading, with what goes wrong.
+func (d *sim) read(g *generator) (reading, error) {
+	v := g.next()
+	if d.cfg.Dropout > 0 && d.fails.Float64() < d.cfg.Dropout {
+		return reading{}, errNoAnswer
+	}
+	if d.cfg.Spike != nil && d.fails.Float64() < d.cfg.Spikes {
+		v = *d.cfg.Spike
+	}
+	return reading{value: v}, nil
 }
 
 // generator gives a series of readings. The time in it is that of the schedule,

@@ -29,6 +29,9 @@ type simRequest struct {
 
 // rawEdge is the interrupt: the physical level has just changed.
 func (r *simRequest) rawEdge() {
+	if r.line.script != nil {
+		return // its edges are those that were recorded
+	}
 	if r.cfg.Debounce <= 0 {
 		r.push(r.line.level)
 		return
@@ -70,11 +73,16 @@ func (r *simRequest) push(level bool) {
 		faults.drop--
 		return
 	}
+	r.queue(Edge{Rising: rising, Mono: r.board.mono(), Seqno: r.seqno, LineSeqno: r.seqno})
+}
+
+// queue puts an edge at the end of the queue.
+func (r *simRequest) queue(e Edge) {
 	if len(r.edges) == cap(r.edges) {
 		copy(r.edges, r.edges[1:]) // as kfifo_skip: the oldest goes, without a sign
 		r.edges = r.edges[:len(r.edges)-1]
 	}
-	r.edges = append(r.edges, Edge{Rising: rising, Mono: r.board.mono(), Seqno: r.seqno, LineSeqno: r.seqno})
+	r.edges = append(r.edges, e)
 	r.signal()
 }
 

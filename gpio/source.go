@@ -61,6 +61,7 @@ type SourceOptions struct {
 	Drivers []Driver             // nil: Drivers()
 	Safe    string               // not "": a safe start, and why; see Source.Resume
 	Root    string               // where proc and sys are; "" is "/"
+	Twin    *Twin                // what is simulated of the world, and its chance; nil: nothing
 	Log     *slog.Logger         // nil: discard
 }
 
@@ -132,26 +133,26 @@ func (s *Source) newRunner(spec Spec, links *modbusLinks) (*runner, error) {
 		if d.Name != spec.Driver {
 			continue
 		}
-		log, held := s.opt.Log.With("device", spec.Name), newHeldLines()
-		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
+		log, held, tap := s.opt.Log.With("device", spec.Name), newHeldLines(), &tap{}
+		env := Env{Name: spec.Name, Line: s.liner(spec, held, tap), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
 			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: links,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
 			},
 			Files: func(bus string) *KernelFiles { return s.buses.kernelFiles(bus, spec.Name) }}
-		dev, err := d.New(env, spec.Options)
+		dev, err := s.opt.Twin.device(spec, env, d)
 		if err != nil {
 			return nil, err
 		}
-		out := &Outlet{spec: spec, pump: s.opt.Pump, rows: s.opt.Rows, clock: s.opt.Clock, status: status{status: "starting"}}
-		return &runner{spec, &post{dev: dev, out: out, held: held, log: log}}, nil
+		out := &Outlet{spec: spec, pump: s.opt.Pump, rows: s.opt.Rows, clock: s.opt.Clock, tap: tap, status: status{status: "starting"}}
+		return &runner{spec, &post{dev: dev, out: out, held: held, tap: tap, twin: s.opt.Twin, log: log}}, nil
 	}
 	return nil, fmt.Errorf("there is no driver %q", spec.Driver)
 }
 
 // liner requests lines on behalf of a device.
-func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (Line, error) {
+func (s *Source) liner(spec Spec, held *heldLines, tap *tap) func(edge.Pin, LineConfig) (Line, error) {
 	o := opener{s.opt.Lookup, s.opt.Missing, func() int64 { return s.opt.Clock.Stamp().Mono }}
 	return func(pin edge.Pin, cfg LineConfig) (Line, error) {
 		cfg.Consumer = consumerPrefix + spec.Name
@@ -163,6 +164,7 @@ func (s *Source) liner(spec Spec, held *heldLines) func(edge.Pin, LineConfig) (L
 		switch {
 		case err == nil:
 			held.add(line)
+			line = tap.wrap(pin, cfg, line)
 		case !given:
 			held.refuse(err)
 		}

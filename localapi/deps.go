@@ -26,6 +26,7 @@ type Deps struct {
 	Light    func() string          // what the agent's light shows; nil or "": there is none
 	Backup   func() (Backup, error) // takes hold of the store as it is now; nil: there are no backups
 	Reload   Reload                 // takes the config anew; nil: it can't
+	Record   Record                 // records a device's hardware; nil: nobody does
 	Metrics  func(io.Writer)        // more lines for /metrics, in the Prometheus text format; may be nil
 }
 

@@ -48,6 +48,7 @@ func routes() []route {
 
 		{"GET", "/v1/devices", roleRead, scopeNames, getDevices},
 		{"GET", "/v1/devices/{name}", roleRead, scopeDevice, getDevice},
+		{"GET", "/v1/devices/{name}/record", roleAdmin, scopeDevice, getRecord},
 		{"POST", "/v1/devices/{name}/{command}", roleWrite, scopeDevice, postCommand},
 		{"POST", "/v1/devices/{name}/report", roleWrite, scopeDevice, postReport},
 		{"POST", "/v1/commands/{id}", roleWrite, scopeNames, postConfirm},

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"io"
 	"maps"
 
 	bolt "go.etcd.io/bbolt"
@@ -110,10 +111,10 @@ func (s *Store) LocateSeq(name string, epoch uint32, seq uint64) (at uint64, res
 // beginEpoch puts a new epoch into the table and cuts what was acknowledged
 // above the highest survivors. Nothing is numbered yet.
 func (s *Store) beginEpoch(why string) {
-	e := Epoch{ID: random32(), First: s.lastN + 1, Why: why, Rings: map[string]uint64{}}
+	e := Epoch{ID: s.random32(), First: s.lastN + 1, Why: why, Rings: map[string]uint64{}}
 	for _, old := range s.epochs {
 		if old.ID == e.ID || e.ID == 0 {
-			e.ID = random32()
+			e.ID = s.random32()
 		}
 	}
 	for name, r := range s.rings {
@@ -176,14 +177,25 @@ func (s *Store) cutRows(tx *bolt.Tx) error {
 	return nil
 }
 
-func random32() uint32 {
+func (s *Store) random32() uint32 {
 	var b [4]byte
-	rand.Read(b[:])
+	s.random(b[:])
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-func randomID() string {
+func (s *Store) randomID() string {
 	var b [16]byte
-	rand.Read(b[:])
+	s.random(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// random fills b with what ids are made of.
+func (s *Store) random(b []byte) {
+	from := s.opt.Rand
+	if from == nil {
+		from = rand.Reader
+	}
+	if _, err := io.ReadFull(from, b); err != nil {
+		_, _ = rand.Read(b) // which never fails
+	}
 }

@@ -309,7 +309,7 @@ func (s *Store) enter(rec *recovery) {
 		why = "power"
 	}
 	if s.about.ID == "" || s.about.Renewed || s.about.Serial != s.opt.Serial {
-		s.about.ID = randomID()
+		s.about.ID = s.randomID()
 	}
 	if why != "" {
 		s.beginEpoch(why)

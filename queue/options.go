@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"io"
 	"log/slog"
 	"time"
 )
@@ -29,6 +30,10 @@ type Options struct {
 	JournalBytes  int64         // bytes of a journal half, a multiple of 4096; 8 MB
 	SegmentEvents int           // records in a segment; 65,536
 	SegmentBytes  int64         // bytes in a segment; 16 MB
+
+	// Rand is what the ids of the store and of its epochs are made of; nil is
+	// crypto/rand, which nobody can foretell. A simulation gives its own.
+	Rand io.Reader
 
 	// Fault, where it is set, is called before each write, flush and commit with
 	// the step's name; its error takes the place of the step. It is the failure

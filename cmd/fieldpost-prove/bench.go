@@ -70,6 +70,7 @@ func parts() []part {
 		{"latency", (*bench).latencies},
 		{"flash", (*bench).flash},
 		{"size", (*bench).sizes},
+		{"month", (*bench).month},
 	}
 }
 
@@ -94,7 +95,7 @@ func chooseParts(only string) ([]part, error) {
 func runBench(ctx context.Context, args []string, out io.Writer) error {
 	fs, binary := flags("bench", out)
 	short := fs.Bool("short", false, "one round of each measure and shorter ones: for CI, not for quoting")
-	only := fs.String("only", "", "the `parts` to measure, with commas between: lost, ingest, backlog, outage, latency, flash, size; all where it is empty")
+	only := fs.String("only", "", "the `parts` to measure, with commas between: lost, ingest, backlog, outage, latency, flash, size, month; all where it is empty")
 	dir := fs.String("dir", os.TempDir(), "where the stores are `kept` meanwhile: the disk under test")
 	nats := fs.String("nats", "", "the nats-server `binary`; the pinned one is built into the user's cache where it is empty")
 	if err := parse(fs, args); err != nil {

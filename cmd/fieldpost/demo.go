@@ -106,7 +106,7 @@ func (a *app) demo(ctx context.Context, opt demoOptions) error {
 	if err != nil {
 		return err
 	}
-	if d.board, err = gpio.Simulate(); err != nil {
+	if d.board, err = gpio.Simulate(gpio.SimOptions{}); err != nil {
 		return err
 	}
 	b := thisBuild()

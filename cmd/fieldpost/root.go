@@ -42,6 +42,8 @@ func verbs() []verb {
 		firstbootVerb,
 		selftestVerb,
 		doctorVerb,
+		recordVerb,
+		simVerb,
 		versionVerb,
 	}
 }

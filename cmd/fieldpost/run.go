@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fieldpost/edge"
 	"fieldpost/edge/agent"
 	"fieldpost/edge/config"
 )
@@ -20,6 +22,7 @@ func runVerb(a *app) *cobra.Command {
 	var path, dataDir string
 	var simulate, verbose bool
 	var sets, listen []string
+	var twin simFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Runs the agent, until a signal ends it",
@@ -32,6 +35,8 @@ terminal that it was started in is gone: then it drains.`,
 	f := cmd.Flags()
 	f.StringVarP(&path, "config", "c", "", "the config `file` (FIELDPOST_CONFIG; default ./fieldpost.yaml and so on)")
 	f.BoolVar(&simulate, "simulate", false, "run on a simulated board, on loopback")
+	f.Uint64Var(&twin.seed, "seed", 0, "with --simulate: what all that is random is made of; without it the log names one")
+	f.StringVar(&twin.bounce, "bounce", "", "with --simulate: contacts jump for up to this `time` after each change, such as 5ms")
 	f.StringVar(&dataDir, "data-dir", "", "the `folder` of the store, over the config's data_dir")
 	f.StringSliceVar(&listen, "listen", nil, "the `addresses` of the API, over the config's api.listen")
 	f.StringArrayVar(&sets, "set", nil, "one `key=value` over the config's, such as store.headroom=50MB")
@@ -54,9 +59,40 @@ terminal that it was started in is gone: then it drains.`,
 		if path := a.agentSocket(); path != "" {
 			flags["api.socket"] = path
 		}
-		return a.runAgent(cmd.Context(), path, flags, simulate, verbose)
+		opt, err := twin.options(cmd, simulate)
+		if err != nil {
+			return err
+		}
+		return a.runAgent(cmd.Context(), path, flags, opt, verbose)
 	}
 	return cmd
+}
+
+// simFlags are the flags of a simulated board.
+type simFlags struct {
+	seed   uint64
+	bounce string
+}
+
+// options are what the flags say to run on.
+func (s simFlags) options(cmd *cobra.Command, simulate bool) (agent.Options, error) {
+	opt := agent.Options{Simulate: simulate, Seed: s.seed}
+	for _, name := range []string{"seed", "bounce"} {
+		if cmd.Flags().Changed(name) && !simulate {
+			return opt, usagef("run: --%s is for a simulated board: give --simulate too", name)
+		}
+	}
+	if !cmd.Flags().Changed("seed") {
+		opt.Seed = rand.Uint64()
+	}
+	if s.bounce != "" {
+		var d edge.Duration
+		if err := d.UnmarshalText([]byte(s.bounce)); err != nil || d < 0 {
+			return opt, usagef("run: --bounce %q: write a time such as 5ms", s.bounce)
+		}
+		opt.Bounce = d.D()
+	}
+	return opt, nil
 }
 
 // agentSocket is the socket that the command line names, "" where it does not.
@@ -67,7 +103,7 @@ func (a *app) agentSocket() string {
 	return a.getenv("FIELDPOST_SOCKET")
 }
 
-func (a *app) runAgent(ctx context.Context, path string, flags map[string]string, simulate, verbose bool) error {
+func (a *app) runAgent(ctx context.Context, path string, flags map[string]string, opt agent.Options, verbose bool) error {
 	cfg, err := a.loadConfig(path, flags)
 	if err != nil {
 		return err
@@ -83,8 +119,12 @@ func (a *app) runAgent(ctx context.Context, path string, flags map[string]string
 	defer stop()
 	hangups, end := reloadOnHangup(log, drain)
 	defer end()
-	err = agent.Run(ctx, agent.Options{Config: cfg, Version: b.Version, Revision: b.Revision, Log: log, Simulate: simulate, Notices: a.notices(),
-		Load: func() (*config.Config, error) { return a.loadConfig(path, flags) }, Reload: hangups})
+	opt.Config, opt.Version, opt.Revision, opt.Log, opt.Notices = cfg, b.Version, b.Revision, log, a.notices()
+	opt.Load, opt.Reload = func() (*config.Config, error) { return a.loadConfig(path, flags) }, hangups
+	if opt.Simulate {
+		log.Info("the board is simulated", "seed", opt.Seed)
+	}
+	err = agent.Run(ctx, opt)
 	return agentError(err)
 }
 

@@ -229,7 +229,7 @@ func TestNoAgent(t *testing.T) {
 	for _, args := range [][]string{
 		{"status"}, {"events"}, {"events", "-f"}, {"devices"}, {"set", "a", "on"}, {"why", "a"}, {"pins"}, {"pins", "drive", "17", "high"},
 		{"keys"}, {"keys", "create", "--name", "a", "--role", "read"}, {"keys", "delete", "a"}, {"rings"}, {"rings", "delete", "a"},
-		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"}, {"claim"}, {"backup", "b"}, {"reload"},
+		{"mailboxes"}, {"uplinks"}, {"uplinks", "test", "a"}, {"export"}, {"claim"}, {"backup", "b"}, {"reload"}, {"record", "a"},
 	} {
 		s.run(args...).want(t, 3, "no agent at "+s.socket)
 	}
@@ -254,8 +254,8 @@ func TestManual(t *testing.T) {
 func TestUsage(t *testing.T) {
 	s := newSandbox(t, "")
 	for _, args := range [][]string{
-		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"check", "a", "b"},
-		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"}, {"backup"}, {"restore"}, {"reset", "now"}, {"firstboot", "now"}, {"reload", "now"},
+		{"evnts"}, {"status", "now"}, {"status", "--loud"}, {"verify"}, {"run", "now"}, {"run", "--set", "x"}, {"run", "--seed", "7"}, {"run", "--simulate", "--bounce", "soon"}, {"check", "a", "b"},
+		{"demo", "--outage", "soon"}, {"demo", "--for", "-1s"}, {"keys", "create"}, {"claim", "now"}, {"pins", "drive"}, {"why"}, {"why", "a", "b"}, {"uplinks", "test"}, {"events", "-n", "-1"}, {"backup"}, {"restore"}, {"reset", "now"}, {"firstboot", "now"}, {"reload", "now"}, {"record"}, {"record", "a", "--for", "soon"}, {"sim"}, {"sim", "nothing.yaml"},
 	} {
 		s.run(args...).want(t, 2)
 	}

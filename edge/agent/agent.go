@@ -29,6 +29,7 @@ type agent struct {
 
 	starts  *starts           // nil where crashes are not counted
 	lines   *gpio.KernelBoard // nil on a simulated board
+	twin    *gpio.Twin        // nil where nothing is simulated
 	source  *gpio.Source
 	uplinks *uplinkSet
 	api     *localapi.Server

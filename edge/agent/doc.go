@@ -48,6 +48,12 @@
 // who asked. What starts in a safe start is safe; what a device that left had parked
 // is released. An agent that began without outputs counts no crashes until its next
 // start, also where a reload brings some.
+// # The twin
+//
+// RunTwin runs the same devices, Pump, clock and store without a machine: no socket, no
+// API, no uplink, nothing that waits for the world. In a synctest bubble its time is
+// virtual. Its parts begin apart, so that no two of them act at the same instant, and all
+// that is random, the ids too, comes from one seed: the same seed tells the same events.
 //
 // # What it tells
 //

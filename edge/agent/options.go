@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -32,6 +33,11 @@ type Options struct {
 	// Pins is the simulated board to run on; nil makes one where Simulate is set.
 	Pins *gpio.SimBoard
 
+	// Seed is what chance on the simulated board is made of, and Bounce how long the
+	// contacts of its lines jump after each change; 0: not at all.
+	Seed   uint64
+	Bounce time.Duration
+
 	// Board is the machine; nil is this one.
 	Board *edge.Board
 
@@ -44,6 +50,7 @@ type Options struct {
 	// Ready, where it is set, is called once the agent accepts and its devices run.
 	Ready func()
 
+	ids  io.Reader     // what the store's ids are made of; nil: what nobody can foretell
 	calm time.Duration // how long a run lasts until earlier crashes don't count; 0: calmSpan or crashSpan
 }
 

@@ -47,7 +47,7 @@ func (a *agent) tryStore() error {
 	store, err := queue.Open(queue.Options{
 		Dir: cfg.DataDir, Boot: a.board.BootID, Serial: a.board.Serial,
 		Rings: rings, Default: fallback, Headroom: int64(cfg.Store.Headroom),
-		Codec: edge.BlockCodec{}, Age: a.clock.Age, Log: a.log.With("part", "store"),
+		Codec: edge.BlockCodec{}, Age: a.clock.Age, Log: a.log.With("part", "store"), Rand: a.opt.ids,
 	})
 	switch {
 	case err == nil:

@@ -20,7 +20,7 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // newSource makes the devices of the config, on the board that there is. What an
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
-	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Own: ownLines(a.opt.Config), Pump: a.pump, Rows: a.store, Clock: a.clock, Log: a.log}
+	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Own: ownLines(a.opt.Config), Pump: a.pump, Rows: a.store, Clock: a.clock, Twin: a.twin, Log: a.log}
 	if a.starts != nil {
 		opt.Safe = a.starts.why()
 	}
@@ -39,10 +39,17 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 	switch {
 	case a.opt.Pins != nil:
 		opt.Lookup = a.opt.Pins.Lookup
+		if a.twin == nil {
+			a.twin = gpio.NewTwin(gpio.TwinOptions{Board: a.opt.Pins, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
+		}
+		opt.Twin = a.twin
 	case a.opt.Simulate:
 		var board *gpio.SimBoard
-		if board, err = gpio.Simulate(); err == nil {
+		sim := gpio.SimOptions{Seed: a.opt.Seed, Bounce: a.opt.Bounce}
+		if board, err = gpio.Simulate(sim); err == nil {
 			opt.Lookup = board.Lookup
+			a.twin = gpio.NewTwin(gpio.TwinOptions{Board: board, Seed: a.opt.Seed, Sensor: gpio.UsualSensor()})
+			opt.Twin = a.twin
 		}
 	default:
 		lines := gpio.KernelOptions{Log: a.log.With("part", "gpio")}
@@ -62,6 +69,9 @@ func (a *agent) openLines(opt *gpio.SourceOptions) (err error) {
 func (a *agent) closeLines() {
 	if a.lines != nil {
 		a.lines.Close()
+	}
+	if err := a.twin.Close(); err != nil {
+		a.log.Warn("take away the simulated sensors", "err", err)
 	}
 }
 
@@ -86,7 +96,7 @@ func (a *agent) newAPI() (*localapi.Server, error) {
 	deps := localapi.Deps{
 		Log: a.read, Pump: a.pump, Store: a.store, Clock: a.clock,
 		Devices: a.source, Uplinks: a.uplinks, Cut: a.opt.Cut, Problems: a.problems, Wear: a.wear.status,
-		Light: func() string { return a.front.shows() }, Backup: a.backup,
+		Light: func() string { return a.front.shows() }, Backup: a.backup, Record: a.record,
 	}
 	if a.opt.Load != nil {
 		deps.Reload = a.reload
