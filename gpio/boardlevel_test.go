@@ -49,29 +49,30 @@ func TestBoardDigitalOut(t *testing.T) {
 		{"pump: {digital_out: GPIO27, boot: hold, stop: hold}", true},
 		{"pump: {digital_out: GPIO27, boot: off, stop: off}", false},
 	} {
-		sim.Pull(t, 27, false)
-		driven := levels(t)
-		a := newAgency(t, spec(t, "digital_out", c.example))
-		order(t, a.source, "on", "")
-		if !sim.Level(t, 27) {
-			t.Errorf("%s: switched on, it is off", c.example)
-		}
-		order(t, a.source, "off", "")
-		order(t, a.source, "toggle", "")
-		if got := driven(); got != "0101" {
-			t.Errorf("%s: the kernel drove it to %q, not low, high, low and high", c.example, got)
-		}
-		a.halt()
-		if got := sim.Level(t, 27); got != c.stopped {
-			t.Errorf("%s: no agent runs, it is %v", c.example, got)
-		}
-		a.start()
-		if got := sim.Level(t, 27); got != c.stopped {
-			t.Errorf("%s: the next agent runs, it is %v", c.example, got)
-		}
-		if got := driven(); strings.Contains(got, map[bool]string{true: "0", false: "1"}[c.stopped]) {
-			t.Errorf("%s: over the restart the kernel drove it to %q", c.example, got)
-		}
-		a.halt()
+		t.Run(c.example, func(t *testing.T) {
+			sim.Pull(t, 27, false)
+			driven := levels(t)
+			a := newAgency(t, spec(t, "digital_out", c.example))
+			order(t, a.source, "on", "")
+			if !sim.Level(t, 27) {
+				t.Errorf("switched on, it is off")
+			}
+			order(t, a.source, "off", "")
+			order(t, a.source, "toggle", "")
+			if got := driven(); got != "0101" {
+				t.Errorf("the kernel drove it to %q, not low, high, low and high", got)
+			}
+			a.halt()
+			if got := sim.Level(t, 27); got != c.stopped {
+				t.Errorf("no agent runs, it is %v", got)
+			}
+			a.start()
+			if got := sim.Level(t, 27); got != c.stopped {
+				t.Errorf("the next agent runs, it is %v", got)
+			}
+			if got := driven(); strings.Contains(got, map[bool]string{true: "0", false: "1"}[c.stopped]) {
+				t.Errorf("over the restart the kernel drove it to %q", got)
+			}
+		})
 	}
 }

@@ -19,7 +19,7 @@ import (
 const door = "door: {digital_in: GPIO17, pull: up, states: {on: open, off: closed}}"
 
 // lineOrigin is where an edge came from, which differs from run to run.
-var lineOrigin = regexp.MustCompile(`,"request":"[0-9a-f]+-[0-9]+"(,"line_seqno":[0-9]+)?`)
+var lineOrigin = regexp.MustCompile(`,"request":"[0-9a-f-]+"(,"line_seqno":[0-9]+)?`)
 
 // expect compares the reports of a device since the last call, without where
 // their edges came from.

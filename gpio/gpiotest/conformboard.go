@@ -82,7 +82,7 @@ func ConformOnBoard(t *testing.T, sim *KernelSim, specs []fgpio.Spec, plug func(
 	t.Run("all are absent without their hardware", func(t *testing.T) {
 		pump := NewPump()
 		s := BoardSource(t, pump, specs...)
-		stop := Start(t, s)
+		defer Start(t, s)()
 		for _, status := range []string{"ok", "absent", "ok"} {
 			if status == "absent" {
 				plug(false)
@@ -96,7 +96,6 @@ func ConformOnBoard(t *testing.T, sim *KernelSim, specs []fgpio.Spec, plug func(
 				plug(true)
 			}
 		}
-		stop()
 	})
 }
 

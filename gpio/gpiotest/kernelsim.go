@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,7 +14,7 @@ import (
 // gpio-sim.rst) under test: its lines are pulled and read through sysfs, which
 // goes past the character device that we use.
 type KernelSim struct {
-	dir string // /sys/devices/platform/gpio-sim.0/gpiochip1
+	dir atomic.Pointer[string] // /sys/devices/platform/gpio-sim.0/gpiochip1
 }
 
 // OnBoard skips a test outside of the emulated board, and gives its gpio-sim.
@@ -22,15 +23,23 @@ func OnBoard(t testing.TB) *KernelSim {
 	if os.Getenv("FIELDPOST_BOARD") != "1" {
 		t.Skip("it needs a kernel's GPIO: make test-board runs it in the emulated board")
 	}
+	s := &KernelSim{}
+	s.find(t)
+	return s
+}
+
+func (s *KernelSim) find(t testing.TB) {
+	t.Helper()
 	dirs, _ := filepath.Glob("/sys/devices/platform/gpio-sim.*/gpiochip*/sim_gpio17")
 	if len(dirs) == 0 {
 		t.Fatal("there is no gpio-sim with a line 17 on this board")
 	}
-	return &KernelSim{filepath.Dir(dirs[0])}
+	dir := filepath.Dir(dirs[0])
+	s.dir.Store(&dir)
 }
 
 // Chip is the chip's device: /dev/gpiochip1.
-func (s *KernelSim) Chip() string { return filepath.Join("/dev", filepath.Base(s.dir)) }
+func (s *KernelSim) Chip() string { return filepath.Join("/dev", filepath.Base(*s.dir.Load())) }
 
 // Pull pulls a line up or down from outside.
 func (s *KernelSim) Pull(t testing.TB, offset int, up bool) {
@@ -48,22 +57,19 @@ func (s *KernelSim) pull(offset int, up bool) error {
 	return os.WriteFile(s.file(offset, "pull"), []byte(word), 0o600)
 }
 
-// base is the kernel's own number of the chip's line 0, which its trace has.
-func (s *KernelSim) base(t testing.TB) int {
-	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(s.dir, "..", "gpio", "gpiochip*", "base"))
+// number is the kernel's own of a line, which its trace has; false while there is no
+// chip. A chip that comes back while somebody still holds the one before has others.
+func (s *KernelSim) number(offset int) (int, bool) {
+	files, _ := filepath.Glob(filepath.Join(*s.dir.Load(), "..", "gpio", "gpiochip*", "base"))
 	if len(files) != 1 {
-		t.Fatalf("gpio-sim has %d bases: %q", len(files), files)
+		return 0, false
 	}
 	b, err := os.ReadFile(files[0])
 	if err != nil {
-		t.Fatal(err)
+		return 0, false
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return n + offset, err == nil
 }
 
 // Level is a line's physical level.
@@ -77,7 +83,7 @@ func (s *KernelSim) Level(t testing.TB, offset int) bool {
 }
 
 func (s *KernelSim) file(offset int, name string) string {
-	return filepath.Join(s.dir, fmt.Sprintf("sim_gpio%d", offset), name)
+	return filepath.Join(*s.dir.Load(), fmt.Sprintf("sim_gpio%d", offset), name)
 }
 
 // Plug takes the chip away or brings it back. Its number may be another then.
@@ -95,6 +101,6 @@ func (s *KernelSim) Plug(t testing.TB, in bool) {
 		t.Fatal(err)
 	}
 	if in {
-		*s = *OnBoard(t)
+		s.find(t)
 	}
 }

@@ -17,8 +17,8 @@ import (
 // kernel's trace event gpio_value (Linux's include/trace/events/gpio.h), which misses
 // no pulse however short, and pulls the echo's line.
 type KernelSonar struct {
-	sim  *KernelSim
-	echo int
+	sim           *KernelSim
+	trigger, echo int
 
 	mu    sync.Mutex
 	width time.Duration // of the echo; 0: it does not answer
@@ -60,11 +60,10 @@ func NewKernelSonar(t testing.TB, sim *KernelSim, trigger, echo int) *KernelSona
 		t.Fatal(err)
 	}
 	pipe := os.NewFile(uintptr(fd), "trace_pipe")
-	s := &KernelSonar{sim: sim, echo: echo}
+	s := &KernelSonar{sim: sim, trigger: trigger, echo: echo}
 	sim.Pull(t, echo, false)
-	wanted := fmt.Sprintf("gpio_value: %d set 0", sim.base(t)+trigger)
 	ended := make(chan error, 1)
-	go func() { ended <- s.listen(pipe, wanted) }()
+	go func() { ended <- s.listen(pipe) }()
 	t.Cleanup(func() {
 		if err := os.WriteFile(filepath.Join(instance, "trace_marker"), []byte(sonarEnd), 0o200); err != nil {
 			t.Fatal(err)
@@ -100,14 +99,14 @@ func (s *KernelSonar) Before(mono int64) (p Ping, ok bool) {
 }
 
 // listen answers each end of a trigger. The pipe is left when its end is told.
-func (s *KernelSonar) listen(pipe *os.File, wanted string) error {
+func (s *KernelSonar) listen(pipe *os.File) error {
 	defer pipe.Close()
 	lines := bufio.NewScanner(pipe)
 	for lines.Scan() {
-		switch {
-		case strings.Contains(lines.Text(), sonarEnd):
+		if strings.Contains(lines.Text(), sonarEnd) {
 			return nil
-		case !strings.HasSuffix(strings.TrimSpace(lines.Text()), wanted):
+		}
+		if !s.triggered(lines.Text()) {
 			continue
 		}
 		if err := s.answer(); err != nil {
@@ -115,6 +114,16 @@ func (s *KernelSonar) listen(pipe *os.File, wanted string) error {
 		}
 	}
 	return fmt.Errorf("read the trace: it ended, %w", lines.Err())
+}
+
+// triggered reports whether a line of the trace is the end of a trigger.
+func (s *KernelSonar) triggered(line string) bool {
+	_, event, ok := strings.Cut(line, "gpio_value: ")
+	if !ok {
+		return false
+	}
+	n, ok := s.sim.number(s.trigger)
+	return ok && strings.TrimSpace(event) == fmt.Sprintf("%d set 0", n)
 }
 
 func (s *KernelSonar) answer() error {
