@@ -34,9 +34,15 @@ func (d *output) resume() {
 		return
 	}
 	level := d.row.Value
-	if want := d.initial(true); want != Keep && d.park() == "" {
+	want := d.initial(true)
+	if d.pend && level && !d.offline() {
+		d.pend, want = false, Keep // it is on already
+	}
+	if want != Keep && d.park() == "" {
 		level = want == High
 	}
+	d.started = true
+	d.row.Want = level || d.pend
 	if level != d.row.Value {
 		mono, err := d.line.Set(level)
 		if err != nil {
@@ -44,12 +50,10 @@ func (d *output) resume() {
 			d.rouse()
 			return
 		}
-		now := d.env.Clock.Stamp()
-		d.row.Value, d.row.Want = level, level
-		d.clear(now)
-		d.limit(0)
-		d.arm(now)
-		d.told = d.tell(mono, nil, "safe start over")
+		wanted := d.row.Want
+		d.went(level, mono, nil, "safe start over")
+		d.row.Want = wanted
 	}
-	d.started = true
+	d.delay(d.env.Clock.Stamp())
+	d.rouse()
 }

@@ -120,7 +120,11 @@ type Env struct {
 	// and any of Dial's.
 	Serial func(port string, mode SerialMode) (SerialPort, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	modbus *modbusLinks // what devices of one Source share
+
+	// What devices of one Source share.
+	modbus *modbusLinks
+	locks  *interlocks
+	heard  *heard
 
 	// Safe reports whether this is a safe start: a device that drives something keeps
 	// it as its stop says, whatever its boot says. Source.Resume ends it.

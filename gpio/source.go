@@ -59,9 +59,15 @@ type SourceOptions struct {
 	Serial  serialOpener         // nil: OpenSerial
 	Dial    dialFunc             // to hosts; nil: edge/dial's, which asks no proxy
 	Drivers []Driver             // nil: Drivers()
-	Safe    string               // not "": a safe start, and why; see Source.Resume
-	Root    string               // where proc and sys are; "" is "/"
-	Log     *slog.Logger         // nil: discard
+
+	// Uplinks tells how the uplinks are, for an output with offline; UplinkNames are their
+	// names. nil: there are none.
+	Uplinks     func() []edge.UplinkStatus
+	UplinkNames []string
+
+	Safe string       // not "": a safe start, and why; see Source.Resume
+	Root string       // where proc and sys are; "" is "/"
+	Log  *slog.Logger // nil: discard
 }
 
 // Source runs the devices.
@@ -71,6 +77,8 @@ type Source struct {
 	byName   map[string]*runner
 	buses    *buses
 	modbus   *modbusLinks
+	locks    *interlocks
+	heard    *heard
 	commands *commandLog
 	desk     passedDesk
 	safe     safety
@@ -98,6 +106,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{opt: opt, byName: map[string]*runner{}, buses: newBuses(opt.Buses, opt.Files), modbus: newModbusLinks(), desk: passedDesk{all: map[string]*passed{}}}
+	s.locks, s.heard = &interlocks{outputs: s.group}, newHeard(&s.opt)
 	s.safe.begin(opt.Safe)
 	held := map[edge.Pin]string{}
 	for _, spec := range opt.Specs {
@@ -137,7 +146,7 @@ func (s *Source) newRunner(spec Spec) (*runner, error) {
 		}
 		log, held := s.opt.Log.With("device", spec.Name), &heldLines{}
 		env := Env{Name: spec.Name, Line: s.liner(spec, held), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
-			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus,
+			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: s.modbus, locks: s.locks, heard: s.heard,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
@@ -210,6 +219,7 @@ func (s *Source) Lines() (pins []edge.Pin) {
 // safe. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	wg.Go(func() { s.heard.run(ctx, s.opt.Pump) })
 	for _, r := range s.runners {
 		wg.Go(func() { r.run(ctx) })
 	}

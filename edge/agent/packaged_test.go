@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"fieldpost/edge/config/configtest"
+	"fieldpost/edge/config"
 	"fieldpost/edge/edgetest"
 	"fieldpost/gpio"
 )
@@ -53,6 +54,7 @@ func TestPackagedDevices(t *testing.T) {
 	if !slices.Equal(have, want) {
 		t.Errorf("there are examples of %v, want %v", have, want)
 	}
+	cfg.Uplinks = map[string]*config.Uplink{"cloud": {Name: "cloud"}} // that the pump's offline names
 	rig := edgetest.NewRig(t)
 	a := &agent{opt: Options{Config: cfg, Pins: gpio.NewSimBoard(gpio.SimOptions{})}, pump: rig.Pump, store: rig.Store, clock: rig.Clock}
 	if _, err := a.newSource(); err != nil {
