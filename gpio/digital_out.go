@@ -89,6 +89,7 @@ type outputRow struct {
 	Since queue.Stamp   `json:"since"` // when it went on
 	For   time.Duration `json:"for"`   // how long after Since it goes off by itself; 0: never
 	Why   string        `json:"why,omitempty"`
+	Line  string        `json:"line,omitempty"` // the id of the request, where it may be parked
 }
 
 // Pins is the one line.
@@ -140,7 +141,9 @@ func (d *output) begin(out *Outlet) error {
 	if d.env.Safe() {
 		want = level && d.rested(level)
 	}
-	want = want && !(d.offline() && d.cfg.Offline.Set == RestOff)
+	if d.offline() {
+		want = level && d.cfg.Offline.Set == RestOn
+	}
 	if err == nil && level != want {
 		level = want
 		_, err = line.Set(want)
@@ -149,6 +152,7 @@ func (d *output) begin(out *Outlet) error {
 		return errors.Join(err, line.Close())
 	}
 	d.line, d.started, d.broken = line, true, nil
+	d.parked(line.ID(), had)
 	d.known(peerAt(level))
 	d.settle(level, had)
 	return nil
@@ -189,7 +193,7 @@ func (d *output) initial(had bool) Initial {
 	want := d.wish(had)
 	if d.offline() {
 		if d.cfg.Offline.Set == RestOff {
-			d.pend = want == High
+			d.pend = want == High && !d.started
 			return Low
 		}
 		want = High
@@ -236,6 +240,20 @@ func (d *output) park() string {
 		return d.env.Name
 	}
 	return ""
+}
+
+// parked notes the request that may be parked. One that was taken over is at its level,
+// and not to go to boot's.
+func (d *output) parked(id string, had bool) {
+	if d.park() == "" {
+		d.row.Line = ""
+		return
+	}
+	if had && d.row.Line == id {
+		d.pend = false
+	} else if d.row.Line = id; had && d.cfg.MinCycle > 0 {
+		_ = d.out.Keep(d.row) // else it goes with the next report
+	}
 }
 
 // overdue reports whether it was to be off by now, as far as can be proven.
@@ -327,6 +345,11 @@ func (d *output) deadline() error {
 	if d.ends == 0 || now.Mono < d.ends {
 		return nil
 	}
+	if d.cfg.Offline.Set == RestOn && d.offline() { // a pulse that is over: it is to stay on now
+		d.limit(0)
+		d.arm(now)
+		return nil
+	}
 	mono, err := d.set(false)
 	if err != nil {
 		return err
@@ -347,7 +370,7 @@ func (d *output) rest(clean bool) error {
 		return line.Close()
 	}
 	level := d.rested(d.row.Value)
-	if level != d.row.Value && d.mayBe(level) == nil {
+	if level != d.row.Value && (!level || d.mayBe(true) == nil) {
 		mono, err := line.Set(level)
 		if err != nil {
 			return errors.Join(err, line.Close())

@@ -41,7 +41,6 @@ func (d *output) resume() {
 	if want != Keep && d.park() == "" {
 		level = want == High
 	}
-	d.started = true
 	d.row.Want = level || d.pend
 	if level != d.row.Value {
 		mono, err := d.line.Set(level)
@@ -54,6 +53,7 @@ func (d *output) resume() {
 		d.went(level, mono, nil, "safe start over")
 		d.row.Want = wanted
 	}
+	d.started = true
 	d.delay(d.env.Clock.Stamp())
 	d.rouse()
 }

@@ -31,6 +31,7 @@ const heardEvery = time.Second
 // not begin anew each time.
 type heard struct {
 	clock   Clock
+	pump    emitter
 	names   []string
 	uplinks func() []edge.UplinkStatus
 	after   []time.Duration // of the devices that ask; none: nobody does
@@ -43,7 +44,7 @@ type heard struct {
 
 // newHeard reads what was heard before. Who was never heard was so just now.
 func newHeard(opt *SourceOptions) *heard {
-	h := &heard{clock: opt.Clock, names: opt.UplinkNames, uplinks: opt.Uplinks, last: map[string]queue.Stamp{}, kept: map[string]queue.Stamp{}, acked: map[string]uint64{}}
+	h := &heard{clock: opt.Clock, pump: opt.Pump, names: opt.UplinkNames, uplinks: opt.Uplinks, last: map[string]queue.Stamp{}, kept: map[string]queue.Stamp{}, acked: map[string]uint64{}}
 	for _, name := range h.names {
 		var at queue.Stamp
 		if b, ok := opt.Rows.Get(heardTable, name); ok && json.Unmarshal(b, &at) == nil {
@@ -87,33 +88,31 @@ func (h *heard) age(names []string) time.Duration {
 }
 
 // run asks the uplinks until ctx is done, where a device wants to know.
-func (h *heard) run(ctx context.Context, pump emitter) {
+func (h *heard) run(ctx context.Context) {
 	if len(h.after) == 0 {
 		return
 	}
 	tick := time.NewTicker(heardEvery)
 	defer tick.Stop()
 	for {
-		h.look(pump)
+		h.keep()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			h.poll()
 		}
 	}
 }
 
-// look asks once, and stores what is older than a quarter of the shortest time: so much
-// sooner may a deadline come after a restart.
-func (h *heard) look(pump emitter) {
-	var all []edge.UplinkStatus
-	if h.uplinks != nil {
-		all = h.uplinks()
+// poll asks the uplinks once.
+func (h *heard) poll() {
+	if len(h.after) == 0 || h.uplinks == nil {
+		return
 	}
-	every := slices.Min(h.after) / 4
-	var rows []queue.Row
-	now := h.clock.Stamp()
+	all, now := h.uplinks(), h.clock.Stamp()
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, u := range all {
 		last, ok := h.acked[u.Name]
 		h.acked[u.Name] = u.Acknowledged
@@ -121,6 +120,14 @@ func (h *heard) look(pump emitter) {
 			h.last[u.Name] = now
 		}
 	}
+}
+
+// keep stores what is older than a quarter of the shortest time: so much sooner may a
+// deadline come after a restart.
+func (h *heard) keep() {
+	every := slices.Min(h.after) / 4
+	var rows []queue.Row
+	h.mu.Lock()
 	for _, name := range h.names {
 		at, kept := h.last[name], h.kept[name]
 		if kept == at || kept.Boot == at.Boot && time.Duration(at.Mono-kept.Mono) < every {
@@ -139,7 +146,7 @@ func (h *heard) look(pump emitter) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // what waits for its flush is stored though nobody waits
-	if err := pump.Commit(ctx, rows...); err != nil && !errors.Is(err, context.Canceled) {
+	if err := h.pump.Commit(ctx, rows...); err != nil && !errors.Is(err, context.Canceled) {
 		h.mu.Lock()
 		clear(h.kept) // again the next time
 		h.mu.Unlock()

@@ -219,7 +219,8 @@ func (s *Source) Lines() (pins []edge.Pin) {
 // safe. It returns nil.
 func (s *Source) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { s.heard.run(ctx, s.opt.Pump) })
+	s.heard.poll() // before a device asks
+	wg.Go(func() { s.heard.run(ctx) })
 	for _, r := range s.runners {
 		wg.Go(func() { r.run(ctx) })
 	}
