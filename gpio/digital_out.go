@@ -191,26 +191,27 @@ func (d *output) settle(level, had bool) {
 func (d *output) initial(had bool) Initial {
 	d.pend = false
 	want := d.wish(had)
+	boots := want == High // else what offline wants, for as long as it does
 	if d.offline() {
 		if d.cfg.Offline.Set == RestOff {
-			d.pend = want == High && !d.started
+			d.pend = boots && !d.started
 			return Low
 		}
 		want = High
 	}
 	switch {
 	case d.cfg.Interlock != "": // nobody may be on before the lines of its group are known
-		d.pend = want == High
+		d.pend = boots
 		return Low
 	case want != High || d.cfg.MinCycle == 0:
 		return want
 	case had && d.row.Value: // it may be on still: then this is no cycle
-		d.pend = true
+		d.pend = boots
 		return Keep
 	case had && d.resting() == 0:
 		return High
 	}
-	d.pend = true
+	d.pend = boots
 	return Low
 }
 

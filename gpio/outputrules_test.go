@@ -304,7 +304,11 @@ func (o *out) check() {
 	if o.bar() != "" || o.maybeOffline() || o.on || o.fails > 0 {
 		o.free = now
 	}
-	if o.mayBoot && o.mustBoot && !o.on && !o.unsure && o.age(o.free) > 15*time.Second {
+	free := min(o.age(o.free), age-o.cfg.MinCycle.D())
+	for _, other := range w.outs {
+		free = min(free, o.age(other.bootAt))
+	}
+	if o.mayBoot && o.mustBoot && !o.on && !o.unsure && free > 15*time.Second {
 		w.fault("%s: boot has it on, nothing keeps it from that, and it is off", o.name)
 		o.mayBoot = false
 	}
@@ -395,7 +399,7 @@ func (o *out) heardChange(t *tale) {
 		defer func() { o.unsure = false }()
 	}
 	if !o.justified(m, t.data.Why, asked) {
-		w.fault("%s: it went %v after %s because of %q (asked: %v)", o.name, level, m.stays, t.data.Why, asked != nil)
+		w.fault("%s: it went %v after %s because of %q (asked %v; want %v, mayBoot %v, unsure %v, pulse %s)", o.name, level, m.stays, t.data.Why, asked != nil, o.want, o.mayBoot, o.unsure, o.pulse)
 	}
 	if asked != nil && t.data.Why == "" {
 		w.owe(t, asked.ticket)
@@ -446,7 +450,7 @@ func (o *out) justified(m move, why string, asked *tale) bool {
 		o.want, o.mayBoot = m.level, false
 		return o.maybeOffline() && m.level == (o.cfg.Offline.Set == gpio.RestOn)
 	case "boot":
-		ok := m.level && (o.mayBoot || o.maybeOffline())
+		ok := m.level && (o.mayBoot || o.unsure)
 		o.mayBoot = false
 		if !o.w.safe() {
 			o.want = true
