@@ -85,8 +85,8 @@ func (w *world) requested(o *out, was bool) {
 	if level != was {
 		o.last = now
 	}
-	o.mayBoot = slices.Contains(o.wishes(was), true) && !level
-	o.mustBoot = o.mayBoot && o.bootOn()
+	o.mustBoot = !level && o.bootOn() && !o.overdue()
+	o.mayBoot = !level && o.unsure || o.mustBoot
 	o.took(level, now)
 	if !w.proc.safe {
 		o.want = level || o.mayBoot

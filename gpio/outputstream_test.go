@@ -366,6 +366,7 @@ func (s *stream) resume() {
 		o.begun = false
 		wish := o.wishes(o.on)
 		o.begun = begun
+		o.mayBoot, o.mustBoot = false, false
 		switch {
 		case !o.held || o.fails > 0:
 			o.begun = false
@@ -373,11 +374,11 @@ func (s *stream) resume() {
 		case o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0:
 			wish = []bool{o.on}
 		case o.surelyOffline() || o.maybeOffline():
-			o.mayBoot, o.mustBoot = o.mayBoot || wish[0], false
+			o.mayBoot = wish[0]
 			wish = []bool{true, false}
 		case wish[0] && !o.on && (o.cfg.Interlock != "" || o.bar() != ""):
 			wish = []bool{false}
-			o.mayBoot, o.mustBoot, o.free = true, false, p.over
+			o.mayBoot = true
 		}
 		may[o] = wish
 	}
