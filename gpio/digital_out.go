@@ -251,7 +251,7 @@ func (d *output) parked(id string, had bool) {
 		return
 	}
 	if had && d.row.Line == id {
-		d.pend = false
+		d.pend = d.pend && d.row.Want && !d.row.Value // it was to go there in the run before
 	} else if d.row.Line = id; had && d.cfg.MinCycle > 0 {
 		_ = d.out.Keep(d.row) // else it goes with the next report
 	}
@@ -377,6 +377,9 @@ func (d *output) rest(clean bool) error {
 			return errors.Join(err, line.Close())
 		}
 		d.row.Value = level
+		if d.park() != "" {
+			d.row.Want = level // there is no boot that would go by what was before
+		}
 		d.clear(d.env.Clock.Stamp())
 		d.tell(mono, nil, "stop")
 	}

@@ -36,6 +36,7 @@ type out struct {
 	bootAt   queue.Stamp // the line was requested then
 	mayBoot  bool        // boot has it on
 	mustBoot bool
+	pended   bool        // it was to, when its process ended
 	untold   bool        // its line was taken, and what was found is not told yet
 	free     queue.Stamp // nothing has kept it from that since then
 	moves    []move      // that no event told yet
@@ -143,8 +144,10 @@ func (o *out) bootOn() bool {
 	switch boot := o.cfg.Boot; {
 	case o.unsure:
 		return false
+	case o.parked:
+		return o.pended && !o.w.proc.safe
 	case o.w.proc.safe:
-		return o.cfg.Stop == gpio.RestOn
+		return o.cfg.Stop == gpio.RestOn && !(o.value && (o.cfg.MaxOn > 0 || o.pulse > 0))
 	case o.begun || boot == gpio.RestLast:
 		return o.ran && o.want
 	default:

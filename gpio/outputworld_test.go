@@ -401,6 +401,6 @@ func (w *world) starting(p *process) {
 			}
 		}
 		o.tickets, o.begun, o.moves, o.asked, o.acted, o.calls = nil, false, nil, nil, nil, nil
-		o.held, o.away, o.mayBoot = false, p.began, false
+		o.held, o.away, o.pended, o.mayBoot = false, p.began, o.mayBoot && !o.on, false
 	}
 }
