@@ -90,7 +90,7 @@ func (w *world) requested(o *out, was bool) {
 	o.mayBoot = !level && o.unsure || o.mustBoot
 	o.took(level, now)
 	if !w.proc.safe {
-		o.want = level || o.mayBoot
+		o.want = level || o.mustBoot
 	}
 	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
 	o.parked, o.untold = false, true
@@ -398,7 +398,7 @@ func (o *out) heardChange(t *tale) {
 	if m.again && asked == nil && t.data.Why != "stop" && t.data.Why != "safe start over" {
 		w.fault("%s: two changes at one instant, the second because of %q", o.name, t.data.Why)
 	}
-	if o.unsure && o.bootAt != m.at {
+	if o.unsure && o.bootAt != m.at && t.data.Why != "stop" {
 		defer func() { o.unsure = false }()
 	}
 	if !o.justified(m, t.data.Why, asked) {

@@ -387,6 +387,10 @@ func (s *stream) resume() {
 	synctest.Wait()
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	for _, o := range s.w.outs {
+		o.unsure = o.unsure || p.dead
+		o.want = o.on || o.mayBoot
+	}
 	for o, wish := range may {
 		ok := false
 		for _, level := range wish {
@@ -395,6 +399,5 @@ func (s *stream) resume() {
 		if !ok && !p.dead && len(s.w.rules) == 0 {
 			s.w.fault("%s: after a safe start it is %v, not %v", o.name, o.on, wish)
 		}
-		o.want = o.on || o.mayBoot
 	}
 }

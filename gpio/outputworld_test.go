@@ -400,7 +400,10 @@ func (w *world) starting(p *process) {
 				o.unsure = true
 			}
 		}
+		if o.begun {
+			o.pended = o.mayBoot && !o.on
+		}
 		o.tickets, o.begun, o.moves, o.asked, o.acted, o.calls = nil, false, nil, nil, nil, nil
-		o.held, o.away, o.pended, o.mayBoot = false, p.began, o.mayBoot && !o.on, false
+		o.held, o.away, o.mayBoot = false, p.began, false
 	}
 }
