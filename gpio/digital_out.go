@@ -251,7 +251,8 @@ func (d *output) parked(id string, had bool) {
 		return
 	}
 	if had && d.row.Line == id {
-		d.pend = d.pend && d.row.Want && !d.row.Value // it was to go there in the run before
+		boots := d.cfg.Boot == RestOn || d.cfg.Boot == RestLast
+		d.pend = boots && !d.env.Safe() && d.row.Want && !d.row.Value // it was to go there in the run before
 	} else if d.row.Line = id; had && d.cfg.MinCycle > 0 {
 		_ = d.out.Keep(d.row) // else it goes with the next report
 	}
@@ -355,7 +356,7 @@ func (d *output) deadline() error {
 	if err != nil {
 		return err
 	}
-	d.went(false, mono, d.told, d.row.Why)
+	d.went(false, false, mono, d.told, d.row.Why)
 	return nil
 }
 

@@ -98,10 +98,10 @@ func (d *output) set(level bool) (mono int64, err error) {
 	return mono, err
 }
 
-// went notes and tells where the line went by itself. The caller holds d.mu.
-func (d *output) went(level bool, mono int64, cause *Told, why string) {
+// went notes and tells where the line went by itself, and what boot: last goes by. The caller holds d.mu.
+func (d *output) went(level, want bool, mono int64, cause *Told, why string) {
 	now := d.env.Clock.Stamp()
-	d.row.Value, d.row.Want, d.pend = level, level, false
+	d.row.Value, d.row.Want, d.pend = level, want, false
 	d.clear(now)
 	d.limit(0)
 	d.arm(now)
@@ -116,7 +116,7 @@ func (d *output) goOffline() error {
 	}
 	mono, err := d.set(level)
 	if err == nil {
-		d.went(level, mono, nil, "offline")
+		d.went(level, level, mono, nil, "offline")
 	}
 	return err
 }
@@ -145,9 +145,7 @@ func (d *output) goOn() error {
 	if err != nil {
 		return err
 	}
-	safe, want := d.env.Safe(), d.row.Want
-	d.went(true, mono, nil, "boot")
-	d.row.Want = d.row.Want && !safe || want
+	d.went(true, d.row.Want || !d.env.Safe(), mono, nil, "boot")
 	return nil
 }
 

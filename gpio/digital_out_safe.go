@@ -49,9 +49,9 @@ func (d *output) resume() {
 			d.rouse()
 			return
 		}
-		wanted := d.row.Want
-		d.went(level, mono, nil, "safe start over")
-		d.row.Want = wanted
+		pend := d.pend
+		d.went(level, d.row.Want, mono, nil, "safe start over")
+		d.pend = pend
 	}
 	d.started = true
 	d.delay(d.env.Clock.Stamp())

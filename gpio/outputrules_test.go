@@ -254,7 +254,7 @@ func (w *world) let(o *out) {
 // checkLocks: of a group one is on at most.
 func (w *world) checkLocks(o *out) {
 	for _, other := range w.outs {
-		if o.on && other.cfg.Interlock == o.cfg.Interlock {
+		if o.on && o.cfg.Interlock != "" && other.cfg.Interlock == o.cfg.Interlock {
 			other.mustBoot = false // given up
 		}
 		if o.on && other.on && other != o && o.held && other.held && o.cfg.Interlock != "" && o.cfg.Interlock == other.cfg.Interlock {

@@ -388,7 +388,7 @@ func (s *stream) resume() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, o := range s.w.outs {
-		o.unsure = o.unsure || p.dead
+		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held
 		o.want = o.on || o.mayBoot
 	}
 	for o, wish := range may {
