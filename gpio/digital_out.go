@@ -378,8 +378,8 @@ func (d *output) rest(clean bool) error {
 			return errors.Join(err, line.Close())
 		}
 		d.row.Value = level
-		if d.park() != "" {
-			d.row.Want = level // there is no boot that would go by what was before
+		if d.row.Why == "pulse" || d.park() != "" {
+			d.row.Want = level // a pulse is over for good; and where the line is parked no boot goes by what was before
 		}
 		d.clear(d.env.Clock.Stamp())
 		d.tell(mono, nil, "stop")

@@ -105,13 +105,15 @@ func (s *stream) answered(o *out, cmd edge.Command, res edge.Outcome, err error,
 // accept notes what a command that was done promises.
 func (o *out) accept(t *tale) {
 	o.want, o.mayBoot, o.pulse = string(t.data.Value) == "true", false, 0
-	if o.want != o.on {
+	if o.want != o.on && o.since != o.w.clock.Stamp() { // a deadline of this instant may follow
 		o.w.fault("%s: a command is told as done with %s, and the line is %v", o.name, t.data.Value, o.on)
 	}
 	var d edge.Duration
 	var text string
 	if t.data.Verb == "pulse" && json.Unmarshal(t.data.Asked, &text) == nil && d.UnmarshalText([]byte(text)) == nil {
-		o.pulse = o.age(o.since) + d.D()
+		if o.pulse = o.age(o.since) + d.D(); o.cfg.MaxOn > 0 && o.pulse >= o.cfg.MaxOn.D() {
+			o.pulse = 0
+		}
 	}
 }
 

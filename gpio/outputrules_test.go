@@ -87,7 +87,8 @@ func (w *world) requested(o *out, was bool) {
 		o.last = now
 	}
 	o.mustBoot = !level && o.bootOn() && !o.overdue()
-	o.mayBoot = !level && o.unsure || o.mustBoot
+	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
+	o.mayBoot = !level && (o.unsure || parked) || o.mustBoot
 	o.took(level, now)
 	if !w.proc.safe {
 		o.want = level || o.mustBoot
@@ -460,6 +461,9 @@ func (o *out) justified(m move, why string, asked *tale) bool {
 		}
 		return ok
 	case "stop":
+		if o.pulse > 0 || o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0 {
+			o.want = m.level // its pulse is over
+		}
 		return o.w.proc.ending
 	case "safe start":
 		return o.w.proc.safe && boot

@@ -373,7 +373,7 @@ func (s *stream) resume() {
 			continue
 		case o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0:
 			wish = []bool{o.on}
-		case o.surelyOffline() || o.maybeOffline():
+		case o.surelyOffline() || o.maybeOffline() || o.unsure:
 			o.mayBoot = wish[0]
 			wish = []bool{true, false}
 		case wish[0] && !o.on && (o.cfg.Interlock != "" || o.bar() != ""):
