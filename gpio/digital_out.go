@@ -89,6 +89,7 @@ type outputRow struct {
 	Since queue.Stamp   `json:"since"` // when it went on
 	For   time.Duration `json:"for"`   // how long after Since it goes off by itself; 0: never
 	Why   string        `json:"why,omitempty"`
+	Pend  bool          `json:"pend,omitempty"` // boot has it on, and something kept it from that
 	Line  string        `json:"line,omitempty"` // the id of the request, where it may be parked
 }
 
@@ -131,7 +132,8 @@ func (d *output) begin(out *Outlet) error {
 		d.limit(0) // the config may have another max_on than the run before
 	}
 	d.out = out
-	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: d.initial(had), Park: d.park()})
+	pended, first := d.row.Pend, d.initial(had)
+	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: first, Park: d.park()})
 	if err != nil {
 		return err
 	}
@@ -152,7 +154,7 @@ func (d *output) begin(out *Outlet) error {
 		return errors.Join(err, line.Close())
 	}
 	d.line, d.started, d.broken = line, true, nil
-	d.parked(line.ID(), had)
+	d.parked(line.ID(), had, pended, first, level)
 	d.known(peerAt(level))
 	d.settle(level, had)
 	return nil
@@ -243,17 +245,22 @@ func (d *output) park() string {
 	return ""
 }
 
-// parked notes the request that may be parked. One that was taken over is at its level,
-// and not to go to boot's.
-func (d *output) parked(id string, had bool) {
+// parked notes the request that may be parked. One that was taken over is at its level;
+// it goes on to boot's only where it was to do so before. pended is whether it was, first
+// what the line was asked for, level what it is.
+func (d *output) parked(id string, had, pended bool, first Initial, level bool) {
 	if d.park() == "" {
 		d.row.Line = ""
 		return
 	}
 	if had && d.row.Line == id {
-		boots := d.cfg.Boot == RestOn || d.cfg.Boot == RestLast
-		d.pend = boots && !d.env.Safe() && d.row.Want && !d.row.Value // it was to go there in the run before
-	} else if d.row.Line = id; had && d.cfg.MinCycle > 0 {
+		d.pend = pended && !d.env.Safe()
+		return
+	}
+	d.row.Line = id
+	if had && d.cfg.MinCycle > 0 {
+		d.pend = d.pend || first == High && !level // it was taken over, and its row was lost
+		d.row.Pend = d.pend
 		_ = d.out.Keep(d.row) // else it goes with the next report
 	}
 }
@@ -390,6 +397,7 @@ func (d *output) rest(clean bool) error {
 
 // tell queues the level. The caller holds d.mu.
 func (d *output) tell(mono int64, cause *Told, why string) *Told {
+	d.row.Pend = d.pend
 	r := Report{Mono: mono, Value: boolean(d.row.Value), State: d.cfg.States.of(d.row.Value), Cause: cause, Store: d.row}
 	if why != "" {
 		r.More = []Field{{"why", quote(why)}}

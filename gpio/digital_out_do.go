@@ -50,6 +50,7 @@ func (d *output) Do(a Action) (Result, error) {
 	res := Result{Value: boolean(level), State: d.cfg.States.of(level)}
 	rep := a.Tell(res)
 	rep.Mono = mono
+	d.row.Pend = false
 	rep.Store = d.row // with the id in one flush: who is answered may rely on the deadline
 	res.Told = d.out.Queue(rep)
 	if changed {

@@ -401,7 +401,7 @@ func (w *world) starting(p *process) {
 			}
 		}
 		if o.begun {
-			o.pended = o.mayBoot && !o.on
+			o.pended = o.mayBoot && o.mustBoot && !o.on
 		}
 		o.tickets, o.begun, o.moves, o.asked, o.acted, o.calls = nil, false, nil, nil, nil, nil
 		o.held, o.away, o.mayBoot = false, p.began, false
