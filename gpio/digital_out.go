@@ -245,26 +245,6 @@ func (d *output) park() string {
 	return ""
 }
 
-// parked notes the request that may be parked. One that was taken over is at its level;
-// it goes on to boot's only where it was to do so before. pended is whether it was, first
-// what the line was asked for, level what it is.
-func (d *output) parked(id string, had, pended bool, first Initial, level bool) {
-	if d.park() == "" {
-		d.row.Line = ""
-		return
-	}
-	if had && d.row.Line == id {
-		d.pend = pended && !d.env.Safe()
-		return
-	}
-	d.row.Line = id
-	if had && d.cfg.MinCycle > 0 {
-		d.pend = d.pend || first == High && !level // it was taken over, and its row was lost
-		d.row.Pend = d.pend
-		_ = d.out.Keep(d.row) // else it goes with the next report
-	}
-}
-
 // overdue reports whether it was to be off by now, as far as can be proven.
 func (d *output) overdue() bool {
 	return d.row.Value && d.row.For > 0 && d.env.Clock.Age(d.row.Since) >= d.row.For

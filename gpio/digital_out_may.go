@@ -149,6 +149,26 @@ func (d *output) goOn() error {
 	return nil
 }
 
+// parked notes the request that may be parked. One that was taken over is at its level;
+// it goes on to boot's only where it was to do so before. pended is whether it was, first
+// what the line was asked for, level what it is.
+func (d *output) parked(id string, had, pended bool, first Initial, level bool) {
+	if d.park() == "" {
+		d.row.Line = ""
+		return
+	}
+	if had && d.row.Line == id {
+		d.pend = pended && !d.env.Safe()
+		return
+	}
+	d.row.Line = id
+	if had && d.cfg.MinCycle > 0 {
+		d.pend = d.pend || first == High && !level // it was taken over, and its row was lost
+		d.row.Pend = d.pend
+		_ = d.out.Keep(d.row) // else it goes with the next report
+	}
+}
+
 // known notes where the line is for its group. unknown is a line that nobody holds.
 func (d *output) known(at peerLevel) {
 	if d.cfg.Interlock != "" {

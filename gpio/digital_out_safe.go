@@ -35,7 +35,7 @@ func (d *output) resume() {
 	}
 	level := d.row.Value
 	want := d.initial(true)
-	if d.pend && level && !d.offline() {
+	if d.pend && level && !(d.offline() && d.cfg.Offline.Set == RestOff) {
 		d.pend, want = false, Keep // it is on already
 	}
 	if want != Keep && d.park() == "" {

@@ -105,7 +105,7 @@ func (s *stream) answered(o *out, cmd edge.Command, res edge.Outcome, err error,
 // accept notes what a command that was done promises.
 func (o *out) accept(t *tale) {
 	o.want, o.mayBoot, o.pulse = string(t.data.Value) == "true", false, 0
-	if o.want != o.on && o.since != o.w.clock.Stamp() { // a deadline of this instant may follow
+	if o.held && o.want != o.on && o.since != o.w.clock.Stamp() { // a deadline of this instant may follow
 		o.w.fault("%s: a command is told as done with %s, and the line is %v", o.name, t.data.Value, o.on)
 	}
 	var d edge.Duration

@@ -88,7 +88,7 @@ func (w *world) requested(o *out, was bool) {
 	}
 	o.mustBoot = !level && o.bootOn() && !o.overdue()
 	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
-	o.mayBoot = !level && (o.unsure || parked) || o.mustBoot
+	o.mayBoot = !level && (o.unsure || parked || o.begun && o.want && o.maybeOffline()) || o.mustBoot
 	o.took(level, now)
 	if !w.proc.safe {
 		o.want = level || o.mustBoot
@@ -96,97 +96,6 @@ func (w *world) requested(o *out, was bool) {
 	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
 	o.parked, o.untold = false, true
 	w.checkLocks(o)
-}
-
-// took notes the level that a line begins with.
-func (o *out) took(level bool, now queue.Stamp) {
-	if !o.ran || o.value != level || o.unsure {
-		o.since, o.pulse = now, 0
-	}
-	o.value = level
-}
-
-// wishes are the levels that boot, or in a safe start stop, may have it at, without what
-// keeps it from that.
-func (o *out) wishes(was bool) []bool {
-	timed := o.value && (o.cfg.MaxOn > 0 || o.pulse > 0)
-	keeps := []bool{was}
-	p := o.w.proc
-	if o.unsure && (p.safe || o.begun || o.parked || o.cfg.Boot != gpio.RestOff) {
-		return []bool{true, false} // it may be overdue, or have to rest
-	}
-	switch {
-	case p.safe && o.cfg.Stop == gpio.RestOff || p.safe && timed:
-		return []bool{false}
-	case p.safe && o.cfg.Stop == gpio.RestOn:
-		return []bool{true}
-	case p.safe || o.parked:
-		return keeps
-	}
-	boot := o.cfg.Boot
-	if o.begun {
-		boot = gpio.RestLast
-	}
-	switch {
-	case o.overdue():
-		return []bool{false}
-	case boot == gpio.RestHold:
-		return keeps
-	case boot == gpio.RestOn:
-		return []bool{true}
-	case boot == gpio.RestLast:
-		return []bool{o.ran && o.want}
-	}
-	return []bool{false}
-}
-
-// bootOn reports whether it is to go on by itself as soon as nothing keeps it from that.
-func (o *out) bootOn() bool {
-	switch boot := o.cfg.Boot; {
-	case o.unsure:
-		return false
-	case o.parked:
-		return o.pended && !o.w.proc.safe
-	case o.w.proc.safe:
-		return o.cfg.Stop == gpio.RestOn && !(o.value && (o.cfg.MaxOn > 0 || o.pulse > 0))
-	case o.begun || boot == gpio.RestLast:
-		return o.ran && o.want
-	default:
-		return boot == gpio.RestOn
-	}
-}
-
-// bootLevels are the levels that its line may be requested at.
-func (o *out) bootLevels(was bool) []bool {
-	if o.parked { // the kernel keeps it; what is due follows
-		return []bool{was}
-	}
-	wish := o.wishes(was)
-	if o.surelyOffline() {
-		if o.cfg.Offline.Set == gpio.RestOff {
-			return []bool{false}
-		}
-		wish = []bool{true}
-	} else if o.maybeOffline() {
-		wish = append(slices.Clone(wish), o.cfg.Offline.Set == gpio.RestOn)
-	}
-	if o.cfg.Interlock != "" {
-		return []bool{false}
-	}
-	if o.cfg.MinCycle > 0 && slices.Contains(wish, true) {
-		switch {
-		case o.unsure:
-			return append(slices.Clone(wish), false, was)
-		case !o.ran || !o.value && o.resting() > 0:
-			wish = append(slices.DeleteFunc(slices.Clone(wish), func(v bool) bool { return v }), false)
-			if o.cfg.Boot == gpio.RestHold && !o.begun || o.w.proc.safe {
-				wish = append(wish, was) // it stays as it is
-			}
-		case o.value:
-			return []bool{was, was && !slices.Contains(wish, false)}
-		}
-	}
-	return wish
 }
 
 // overdue reports whether it is to be off by now.

@@ -140,6 +140,9 @@ func (s *stream) rule(when, then *out) {
 	verb := one(s, "on", "off", "toggle")
 	s.w.say("rule: %s changes, %s %s", when.name, verb, then.name)
 	s.w.rules[when.name] = func(p *process, t *tale) {
+		if t.ev.Kind != edge.Change {
+			return
+		}
 		cmd := edge.Command{Device: then.name, Verb: verb, From: "rule:r"}
 		res, err := p.source.React(cmd, t.ticket)
 		s.w.mu.Lock()
@@ -349,55 +352,4 @@ func (s *stream) clock() {
 	s.ok = !s.ok
 	s.w.say("synchronised: %v", s.ok)
 	s.w.clock.SetState(map[bool]edge.ClockState{true: edge.Synced, false: edge.Unsynced}[s.ok])
-}
-
-// resume ends a safe start.
-func (s *stream) resume() {
-	p := s.w.proc
-	if !p.safe {
-		return
-	}
-	s.w.mu.Lock()
-	s.w.say("the safe start is over")
-	may := map[*out][]bool{}
-	p.safe, p.over = false, s.w.clock.Stamp()
-	for _, o := range s.w.outs {
-		begun := o.begun
-		o.begun = false
-		wish := o.wishes(o.on)
-		o.begun = begun
-		o.mayBoot, o.mustBoot = false, false
-		switch {
-		case !o.held || o.fails > 0:
-			o.begun = false
-			continue
-		case o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0:
-			wish = []bool{o.on}
-		case o.surelyOffline() || o.maybeOffline() || o.unsure:
-			o.mayBoot = wish[0]
-			wish = []bool{true, false}
-		case wish[0] && !o.on && (o.cfg.Interlock != "" || o.bar() != ""):
-			wish = []bool{false}
-			o.mayBoot = true
-		}
-		may[o] = wish
-	}
-	s.w.mu.Unlock()
-	p.source.Resume()
-	synctest.Wait()
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	for _, o := range s.w.outs {
-		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held
-		o.want = o.on || o.mayBoot
-	}
-	for o, wish := range may {
-		ok := false
-		for _, level := range wish {
-			ok = ok || level == o.on
-		}
-		if !ok && !p.dead && len(s.w.rules) == 0 {
-			s.w.fault("%s: after a safe start it is %v, not %v", o.name, o.on, wish)
-		}
-	}
 }
