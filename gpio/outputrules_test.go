@@ -88,10 +88,11 @@ func (w *world) requested(o *out, was bool) {
 	}
 	o.mustBoot = !level && o.bootOn() && !o.overdue()
 	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
-	o.mayBoot = !level && (o.unsure || parked || o.begun && o.want && o.maybeOffline()) || o.mustBoot
+	perhaps := o.begun && o.want && o.maybeOffline()
+	o.mayBoot = !level && (o.unsure || parked || perhaps) || o.mustBoot
 	o.took(level, now)
 	if !w.proc.safe {
-		o.want = level || o.mustBoot
+		o.want = level || o.mustBoot || perhaps
 	}
 	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
 	o.parked, o.untold = false, true
