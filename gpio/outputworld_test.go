@@ -45,6 +45,11 @@ type world struct {
 	slack  time.Duration // the earliest may be so much earlier: it is durable now and then
 	rules  map[string]func(*process, *tale)
 	script []string
+
+	more   []gpio.Spec               // devices that are no outputs of these rules
+	files  func(*process) gpio.Files // what they read and write; nil: nothing
+	root   string
+	tells  func(*edge.Event) // hears of them
 	faults []string
 }
 
@@ -240,7 +245,11 @@ func (w *world) start(safe string, fuse int, after bool) {
 		specs = append(specs, gpio.Spec{Name: o.name, Driver: "digital_out", Options: &cfg})
 	}
 	var err error
-	p.source, err = gpio.NewSource(gpio.SourceOptions{Specs: specs, Pump: p.pump, Rows: p, Clock: w.clock, Safe: safe, Lookup: p.lookup,
+	var files gpio.Files
+	if w.files != nil {
+		files = w.files(p)
+	}
+	p.source, err = gpio.NewSource(gpio.SourceOptions{Specs: append(specs, w.more...), Root: w.root, Files: files, Pump: p.pump, Rows: p, Clock: w.clock, Safe: safe, Lookup: p.lookup,
 		Uplinks: w.uplinks, UplinkNames: []string{"cloud"}})
 	if err != nil {
 		w.t.Fatal(err)
@@ -307,6 +316,9 @@ func (p *process) react(ev *edge.Event, ticket *edge.Ticket) {
 	w.mu.Lock()
 	o := w.byName[ev.Name]
 	if p.dead || o == nil {
+		if !p.dead && w.tells != nil {
+			w.tells(ev)
+		}
 		w.mu.Unlock()
 		return
 	}
