@@ -102,109 +102,129 @@ func TestPWMStreams(t *testing.T) {
 	}
 }
 
+// pwmScript is one stream.
+type pwmScript struct {
+	*stream
+	c          *pwmWire
+	boot, stop string
+	told, want float64 // what the last event said, and what was commanded last
+}
+
 func pwmStream(t *testing.T, seed uint64, root string) {
-	s := &stream{Rand: rand.New(rand.NewPCG(seed, 1)), w: newWorld(t, seed), ids: map[string]*record{}, ok: true}
-	w, c := s.w, &pwmWire{}
-	c.w, w.root, w.files = w, root, c.files
+	s := &pwmScript{stream: &stream{Rand: rand.New(rand.NewPCG(seed, 1)), w: newWorld(t, seed)}, told: math.NaN()}
+	s.c = &pwmWire{w: s.w}
+	s.w.root, s.w.files = root, s.c.files
 	rests := []string{"off", "on", "hold", "last"}
-	boot, stop := rests[s.IntN(4)], rests[s.IntN(4)]
-	w.more = []gpio.Spec{spec(t, "pwm", "fan: {pwm: GPIO18, frequency: 1kHz, boot: "+boot+", stop: "+stop+"}")}
-	told, want := math.NaN(), 0.0
-	w.tells = func(ev *edge.Event) {
+	s.boot, s.stop = rests[s.IntN(4)], rests[s.IntN(4)]
+	s.w.more = []gpio.Spec{spec(t, "pwm", "fan: {pwm: GPIO18, frequency: 1kHz, boot: "+s.boot+", stop: "+s.stop+"}")}
+	s.w.tells = func(ev *edge.Event) {
 		var data struct{ Value *float64 }
 		if _ = json.Unmarshal(ev.Data, &data); ev.Kind == edge.Change && data.Value != nil {
-			told = *data.Value
+			s.told = *data.Value
 		}
 	}
-	expect := func(what string, levels ...float64) { // what was on the line since, and where it is
-		synctest.Wait()
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if fmt.Sprint(c.levels) != fmt.Sprint(levels) && len(c.levels)+len(levels) > 0 {
-			w.fault("%s: duty cycles %v, want %v", what, c.levels, levels)
-		}
-		if told != c.level() {
-			w.fault("%s: %v is told, and it is %v", what, told, c.level())
-		}
-		c.levels = nil
-	}
-	to := func(level float64) []float64 {
-		if level == c.level() {
-			return nil
-		}
-		return []float64{level}
-	}
-	rest := func(word string) float64 {
-		return map[string]float64{"off": 0, "on": 100, "hold": c.level(), "last": want}[word]
-	}
-	begin := func() {
-		levels := to(rest(boot))
-		want = rest(boot)
-		w.say("start")
-		w.start("", 0, false)
-		expect("start", levels...)
-	}
-	begin()
+	s.begin()
 	for range 30 {
-		switch s.IntN(8) {
-		case 0:
-			levels := to(map[string]float64{"off": 0, "on": 100, "hold": c.level(), "last": c.level()}[stop])
-			w.say("stop")
-			w.proc.ending = true
-			w.proc.stops()
-			expect("stop", levels...)
-			begin()
-		case 1:
-			w.mu.Lock()
-			w.proc.die()
-			w.mu.Unlock()
-			w.proc.stops()
-			expect("kill")
-			begin()
-		case 2:
-			pass(time.Duration(s.IntN(30)) * time.Second)
-			expect("pass")
-		case 3: // it is set up anew, as it was commanded last
-			w.say("a write fails")
-			c.fails = 1
-			res, err := w.proc.source.Command(t.Context(), edge.Command{Device: "fan", Verb: "set", Value: json.RawMessage("33"), From: "client:app"})
-			if res.Done || err == nil || !strings.Contains(res.Why, unix.EIO.Error()) {
-				w.fault("a write failed: %+v, %v", res, err)
-			}
-			pass(2 * time.Minute)
-			expect("a write failed")
-		default:
-			cmd := edge.Command{Device: "fan", Verb: one(s, "on", "off", "set", "set", "set"), From: "client:app"}
-			level := map[string]float64{"on": 100}[cmd.Verb]
-			bad := false
-			if cmd.Verb == "set" {
-				level = float64(s.IntN(101))
-				cmd.Value = json.RawMessage(fmt.Sprint(level))
-				if bad = s.chance(6); bad {
-					cmd.Value = json.RawMessage(one(s, "101", "-1", `"x"`, "null", "1e999"))
-				}
-			}
-			if s.chance(5) {
-				cmd.If = json.RawMessage(one(s, "0", "100"))
-				bad = bad || string(cmd.If) != fmt.Sprint(c.level())
-			}
-			levels := to(level)
-			if bad {
-				levels = nil
-			}
-			w.say("%s %s if %s", cmd.Verb, cmd.Value, cmd.If)
-			res, err := w.proc.source.Command(t.Context(), cmd)
-			if res.Done == bad || (err != nil) != bad || bad && res.Why == "" {
-				w.fault("%+v, %v", res, err)
-			}
-			if !bad {
-				want = level
-			}
-			expect("command", levels...)
+		s.step(t)
+	}
+	s.w.proc.stops()
+	if len(s.w.faults) > 0 {
+		t.Errorf("seed %d, boot %s, stop %s\n%s", seed, s.boot, s.stop, strings.Join(s.w.script, "\n"))
+	}
+}
+
+// expect holds what was on the line since, and where it is.
+func (s *pwmScript) expect(what string, levels ...float64) {
+	synctest.Wait()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if fmt.Sprint(s.c.levels) != fmt.Sprint(levels) && len(s.c.levels)+len(levels) > 0 {
+		s.w.fault("%s: duty cycles %v, want %v", what, s.c.levels, levels)
+	}
+	if s.told != s.c.level() {
+		s.w.fault("%s: %v is told, and it is %v", what, s.told, s.c.level())
+	}
+	s.c.levels = nil
+}
+
+// to is what the line sees on the way to a level.
+func (s *pwmScript) to(level float64) []float64 {
+	if level == s.c.level() {
+		return nil
+	}
+	return []float64{level}
+}
+
+// begin starts a process.
+func (s *pwmScript) begin() {
+	s.want = map[string]float64{"off": 0, "on": 100, "hold": s.c.level(), "last": s.want}[s.boot]
+	levels := s.to(s.want)
+	s.w.say("start")
+	s.w.start("", 0, false)
+	s.expect("start", levels...)
+}
+
+// step does one thing.
+func (s *pwmScript) step(t *testing.T) {
+	switch s.IntN(8) {
+	case 0:
+		levels := s.to(map[string]float64{"off": 0, "on": 100, "hold": s.c.level(), "last": s.c.level()}[s.stop])
+		s.w.say("stop")
+		s.w.proc.ending = true
+		s.w.proc.stops()
+		s.expect("stop", levels...)
+		s.begin()
+	case 1:
+		s.w.mu.Lock()
+		s.w.proc.die()
+		s.w.mu.Unlock()
+		s.w.proc.stops()
+		s.expect("kill")
+		s.begin()
+	case 2:
+		pass(time.Duration(s.IntN(30)) * time.Second)
+		s.expect("pass")
+	case 3: // it is set up anew, as it was commanded last
+		s.w.say("a write fails")
+		s.c.fails = 1
+		res, err := s.w.proc.source.Command(t.Context(), edge.Command{Device: "fan", Verb: "set", Value: json.RawMessage("33"), From: "client:app"})
+		if res.Done || err == nil || !strings.Contains(res.Why, unix.EIO.Error()) {
+			s.w.fault("a write failed: %+v, %v", res, err)
+		}
+		pass(2 * time.Minute)
+		s.expect("a write failed")
+	default:
+		s.command(t)
+	}
+}
+
+// command gives a random command.
+func (s *pwmScript) command(t *testing.T) {
+	cmd := edge.Command{Device: "fan", Verb: one(s.stream, "on", "off", "set", "set", "set"), From: "client:app"}
+	level := map[string]float64{"on": 100}[cmd.Verb]
+	bad := false
+	if cmd.Verb == "set" {
+		level = float64(s.IntN(101))
+		cmd.Value = json.RawMessage(fmt.Sprint(level))
+		if bad = s.chance(6); bad {
+			cmd.Value = json.RawMessage(one(s.stream, "101", "-1", `"x"`, "null", "1e999"))
 		}
 	}
-	w.proc.stops()
-	if len(w.faults) > 0 {
-		t.Errorf("seed %d, boot %s, stop %s\n%s", seed, boot, stop, strings.Join(w.script, "\n"))
+	if s.chance(5) {
+		cmd.If = json.RawMessage(one(s.stream, "0", "100"))
+		bad = bad || string(cmd.If) != fmt.Sprint(s.c.level())
 	}
+	levels := s.to(level)
+	if bad {
+		levels = nil
+	}
+	s.w.say("%s %s if %s", cmd.Verb, cmd.Value, cmd.If)
+	res, err := s.w.proc.source.Command(t.Context(), cmd)
+	if res.Done == bad || (err != nil) != bad || bad && res.Why == "" {
+		s.w.fault("%+v, %v", res, err)
+	}
+	if !bad {
+		s.want = level
+	}
+	s.expect("command", levels...)
 }

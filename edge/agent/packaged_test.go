@@ -9,8 +9,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"fieldpost/edge/config/configtest"
 	"fieldpost/edge/config"
+	"fieldpost/edge/config/configtest"
 	"fieldpost/edge/edgetest"
 	"fieldpost/gpio"
 )
