@@ -126,7 +126,7 @@ func TestAnsweredCommandHasItsDeadline(t *testing.T) {
 		s.do(t, "pump", "on", "")
 		pass(time.Minute)
 		delete(s.w.rules, "pump")
-		s.w.full = false
+		s.w.hold(func() { s.w.full = false })
 		s.w.mu.Lock()
 		s.w.proc.die()
 		s.w.mu.Unlock()
@@ -181,7 +181,7 @@ func TestMinCycle(t *testing.T) {
 		}
 		pass(3 * time.Minute)
 		s.do(t, "fridge", "on", "")
-		s.w.keeps = false
+		s.w.hold(func() { s.w.keeps = false })
 		s.kill(0) // its line falls: a compressor that stopped just now
 		s.is(t, "fridge", false)
 		pass(5*time.Minute - time.Millisecond)
@@ -201,7 +201,7 @@ func TestOffline(t *testing.T) {
 		s.w.start("", 0, false)
 		pass(time.Minute)
 		s.do(t, "pump", "on", "")
-		s.w.heard = false
+		s.w.hold(func() { s.w.heard = false })
 		for range 3 {
 			pass(time.Minute)
 			s.is(t, "pump", true)
@@ -212,7 +212,7 @@ func TestOffline(t *testing.T) {
 		if why := s.do(t, "pump", "on", ""); !strings.Contains(why, "no uplink has acknowledged anything for 5m") {
 			t.Error(why)
 		}
-		s.w.heard = true
+		s.w.hold(func() { s.w.heard = true })
 		pass(2 * time.Second)
 		s.is(t, "pump", false)
 		s.do(t, "pump", "on", "")
@@ -240,7 +240,7 @@ func TestUnrecordedCommandIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := worldOf(t, "pump: {digital_out: GPIO17}")
 		s.w.start("", 0, false)
-		s.w.full = true
+		s.w.hold(func() { s.w.full = true })
 		res, err := s.w.proc.source.Command(context.Background(), edge.Command{ID: "a", Device: "pump", Verb: "toggle", From: "client:app"})
 		synctest.Wait()
 		o := s.w.byName["pump"]
@@ -248,7 +248,7 @@ func TestUnrecordedCommandIsTold(t *testing.T) {
 			t.Errorf("%+v, %v, told %v", res, err, len(o.acted))
 		}
 		o.calls = append(o.calls, call{id: "a", from: "client:app"})
-		s.w.full = false
+		s.w.hold(func() { s.w.full = false })
 		s.stop()
 	})
 }

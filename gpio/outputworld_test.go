@@ -93,6 +93,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// hold does something that no process may see half done.
+func (w *world) hold(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
+}
+
 // say adds a line to the script that a fault prints.
 func (w *world) say(format string, a ...any) {
 	w.script = append(w.script, fmt.Sprintf("%12.3fs ", float64(w.clock.Mono())/1e9)+fmt.Sprintf(format, a...))
