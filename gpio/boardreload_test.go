@@ -34,7 +34,7 @@ func TestBoardReload(t *testing.T) {
 	driven, up := levels(t), false
 	swap := func(specs ...gpio.Spec) {
 		t.Helper()
-		p, mistakes, busy := s.Plan(specs)
+		p, mistakes, busy := s.Plan(specs, nil)
 		if p == nil {
 			t.Fatal(mistakes, busy)
 		}
@@ -67,7 +67,7 @@ func TestBoardReload(t *testing.T) {
 		t.Errorf("driven to %q, the pump is at %v", got, sim.Level(t, 27))
 	}
 	_ = named(t, "GPIO5", gpio.LineConfig{Consumer: "another"})
-	if _, _, busy := s.Plan([]gpio.Spec{spec(t, "digital_in", "bell: {digital_in: GPIO5}")}); len(busy) != 1 || !strings.Contains(busy.Error(), "another holds it") {
+	if _, _, busy := s.Plan([]gpio.Spec{spec(t, "digital_in", "bell: {digital_in: GPIO5}")}, nil); len(busy) != 1 || !strings.Contains(busy.Error(), "another holds it") {
 		t.Errorf("a line that another holds: %v", busy)
 	}
 	swap(doorSpec, spec(t, "digital_out", "pump: {digital_out: GPIO22, boot: on}"))

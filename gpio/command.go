@@ -65,7 +65,9 @@ func (s *Source) once(ctx context.Context, r *runner, cmd edge.Command, slot *co
 			return s.refuse(r, cmd, nil, slot, err)
 		}
 		if err := slot.record(ctx, s.opt.Pump); err != nil {
-			return refusal(cmd, err), nil, err
+			out := refusal(cmd, err)
+			r.out.Emit(commandReport(cmd, out, nil)) // not waited for: the store takes nothing now
+			return out, nil, err
 		}
 	}
 	return s.act(r, cmd, nil, slot)

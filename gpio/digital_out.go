@@ -3,7 +3,6 @@ package gpio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,9 @@ type DigitalOut struct {
 	Boot      Rest          `mapstructure:"boot"`
 	Stop      Rest          `mapstructure:"stop"`
 	MaxOn     edge.Duration `mapstructure:"max_on"`
+	MinCycle  edge.Duration `mapstructure:"min_cycle"`
+	Interlock string        `mapstructure:"interlock"` // the name of its group
+	Offline   Offline       `mapstructure:"offline"`
 	States    States        `mapstructure:"states"`
 	Remote    bool          `mapstructure:"remote"`
 }
@@ -33,19 +35,23 @@ func digitalOutDriver() Driver {
 		Name: "digital_out",
 		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
 			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes, cuts of the power among them, it does what stop says and takes no command. " +
-			"max_on: it goes off by itself after so long; a repeated on does not prolong it. active_low: on means a low voltage. " +
+			"max_on: it goes off by itself after so long; a repeated on does not prolong it. " +
+			"min_cycle: once off, it stays off for so long; an on before that is refused, and what boot asks for waits. " +
+			"interlock: of the outputs that name the same group one is on at most; an on is refused while another is on, or its line is not held. " +
+			"offline: it goes to what set says, and stays there, once no uplink, or none of those in uplinks, has acknowledged anything for after. " +
+			"active_low: on means a low voltage. " +
 			"remote: commands from upstream are allowed.",
 		Example: "pump: {digital_out: GPIO27, boot: off, stop: off, max_on: 10m, remote: true}",
 		Config: func() any {
-			return &DigitalOut{Boot: RestOff, Stop: RestOff, States: States{On: "on", Off: "off"}}
+			return &DigitalOut{Boot: RestOff, Stop: RestOff, Offline: Offline{Set: RestOff}, States: States{On: "on", Off: "off"}}
 		},
 		New: func(env Env, v any) (Device, error) {
 			cfg, err := options[DigitalOut](v)
 			if err != nil {
 				return nil, err
 			}
-			if cfg.MaxOn < 0 {
-				return nil, fmt.Errorf("max_on is %s: it must not be negative", cfg.MaxOn)
+			if err := cfg.check(); err != nil {
+				return nil, err
 			}
 			d := &output{env: env, cfg: *cfg, wake: make(chan struct{}, 1)}
 			d.remote.Store(cfg.Remote)
@@ -71,6 +77,10 @@ type output struct {
 	told    *Told // the change that turned it on
 	started bool  // it ran before in this process
 	broken  error // what a command found wrong with the line: Run gives up on it
+	pend    bool  // boot has it on, and something keeps it from that
+	begins  int64 // then not before, on CLOCK_MONOTONIC
+
+	at peerLevel // what its group knows; guarded by interlocks.mu
 }
 
 var _ Commander = (*output)(nil)
@@ -82,6 +92,8 @@ type outputRow struct {
 	Since queue.Stamp   `json:"since"` // when it went on
 	For   time.Duration `json:"for"`   // how long after Since it goes off by itself; 0: never
 	Why   string        `json:"why,omitempty"`
+	Pend  bool          `json:"pend,omitempty"` // boot has it on, and something kept it from that
+	Line  string        `json:"line,omitempty"` // the id of the request, where it may be parked
 }
 
 // Pins is the one line.
@@ -121,7 +133,8 @@ func (d *output) begin(out *Outlet) error {
 	had := d.started || out.Stored(&d.row) // this process's own row is the newer one
 	d.relimit()                            // the config may have another max_on than the run before
 	d.out = out
-	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: d.initial(had), Park: d.park()})
+	pended, first := d.row.Pend, d.initial(had)
+	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: first, Park: d.park()})
 	if err != nil {
 		return err
 	}
@@ -129,7 +142,10 @@ func (d *output) begin(out *Outlet) error {
 	level, err := line.Level()
 	want := level && !d.overdue()
 	if d.env.Safe() {
-		want = d.rested(level)
+		want = level && d.rested(level)
+	}
+	if d.offline() {
+		want = level && d.cfg.Offline.Set == RestOn
 	}
 	if err == nil && level != want {
 		level = want
@@ -139,6 +155,8 @@ func (d *output) begin(out *Outlet) error {
 		return errors.Join(err, line.Close())
 	}
 	d.line, d.started, d.broken = line, true, nil
+	d.parked(line.ID(), had, pended, first, level)
+	d.known(peerAt(level))
 	d.settle(level, had)
 	return nil
 }
@@ -152,16 +170,18 @@ func (d *output) settle(level, had bool) {
 	}
 	same := had && d.row.Value == level
 	d.row.Value = level
+	d.pend = d.pend && !level
 	if d.env.Safe() {
 		why = "safe start" // what was commanded last counts again after it
 	} else {
-		d.row.Want = level
+		d.row.Want = level || d.pend
 	}
 	if !same {
 		d.clear(now)
 		d.limit(0)
 	}
 	d.arm(now)
+	d.delay(now)
 	if !same {
 		d.told = d.tell(now.Mono, nil, why)
 		return
@@ -169,8 +189,37 @@ func (d *output) settle(level, had bool) {
 	d.out.Show(boolean(level), d.cfg.States.of(level), "")
 }
 
-// initial is the level to request.
+// initial is the level to request. Where it is to be on and may not be yet, it is off
+// and d.pend.
 func (d *output) initial(had bool) Initial {
+	d.pend = false
+	want := d.wish(had)
+	boots := want == High // else what offline wants, for as long as it does
+	if d.offline() {
+		if d.cfg.Offline.Set == RestOff {
+			d.pend = boots && !d.started
+			return Low
+		}
+		want = High
+	}
+	switch {
+	case d.cfg.Interlock != "": // nobody may be on before the lines of its group are known
+		d.pend = boots
+		return Low
+	case want != High || d.cfg.MinCycle == 0:
+		return want
+	case had && d.row.Value: // it may be on still: then this is no cycle
+		d.pend = boots
+		return Keep
+	case had && d.resting() == 0:
+		return High
+	}
+	d.pend = boots
+	return Low
+}
+
+// wish is what boot, or in a safe start stop, has it at.
+func (d *output) wish(had bool) Initial {
 	if d.env.Safe() {
 		return d.safeInitial()
 	}
@@ -178,13 +227,12 @@ func (d *output) initial(had bool) Initial {
 	if d.started {
 		boot = RestLast // the agent runs on: this is no boot
 	}
-	want := boot == RestOn || boot == RestLast && had && d.row.Want
 	switch {
 	case d.overdue():
 		return Low
 	case boot == RestHold:
 		return Keep
-	case want:
+	case boot == RestOn || boot == RestLast && had && d.row.Want:
 		return High
 	}
 	return Low
@@ -192,7 +240,7 @@ func (d *output) initial(had bool) Initial {
 
 // park names the request where it may outlive the process.
 func (d *output) park() string {
-	if d.cfg.Stop == RestHold && d.cfg.MaxOn == 0 {
+	if d.cfg.Stop == RestHold && d.cfg.MaxOn == 0 && d.cfg.Offline.After == 0 {
 		return d.env.Name
 	}
 	return ""
@@ -261,13 +309,24 @@ func (d *output) look() (time.Duration, error) {
 	if _, err := d.line.Level(); err != nil {
 		return 0, err
 	}
-	if err := d.deadline(); err != nil {
-		return 0, err
+	for _, do := range []func() error{d.deadline, d.goOffline, d.goOn} {
+		if err := do(); err != nil {
+			return 0, err
+		}
 	}
-	if d.ends == 0 {
-		return askEvery, nil
+	now, left := d.env.Clock.Stamp().Mono, askEvery
+	if d.ends != 0 {
+		left = min(left, time.Duration(d.ends-now))
 	}
-	return max(0, min(askEvery, time.Duration(d.ends-d.env.Clock.Stamp().Mono))), nil
+	if d.pend {
+		left = min(left, time.Duration(d.begins-now))
+	}
+	for _, in := range []time.Duration{d.offlineIn(), d.resting()} {
+		if in > 0 {
+			left = min(left, in)
+		}
+	}
+	return max(0, left), nil
 }
 
 // deadline turns it off where its time is over. The caller holds d.mu.
@@ -276,37 +335,40 @@ func (d *output) deadline() error {
 	if d.ends == 0 || now.Mono < d.ends {
 		return nil
 	}
-	mono, err := d.line.Set(false)
+	if d.cfg.Offline.Set == RestOn && d.offline() { // a pulse that is over: it is to stay on now
+		d.limit(0)
+		d.arm(now)
+		return nil
+	}
+	mono, err := d.set(false)
 	if err != nil {
 		return err
 	}
-	why := d.row.Why
-	d.row.Value, d.row.Want = false, false
-	d.clear(now)
-	d.ends = 0
-	d.tell(mono, d.told, why)
+	d.went(false, false, mono, d.told, d.row.Why)
 	return nil
 }
 
-// rest leaves the line as stop says; what ends by itself later must end now.
+// rest leaves the line as stop says, unless it may not be on; what ends by itself later
+// must end now.
 // The caller holds d.mu.
 func (d *output) rest(clean bool) error {
 	line := d.line
-	d.line = nil
+	d.line, d.pend = nil, false
+	defer d.known(peerUnknown)
 	if !clean {
 		d.ends = 0
 		return line.Close()
 	}
 	level := d.rested(d.row.Value)
-	if d.row.Value && d.row.Why == "pulse" {
-		d.row.Want = false // it would have ended: boot: last must not begin one without an end
-	}
-	if level != d.row.Value {
+	if level != d.row.Value && (!level || d.mayBe(true) == nil) {
 		mono, err := line.Set(level)
 		if err != nil {
 			return errors.Join(err, line.Close())
 		}
 		d.row.Value = level
+		if d.row.Why == "pulse" || d.park() != "" {
+			d.row.Want = level // a pulse is over for good; and where the line is parked no boot goes by what was before
+		}
 		d.clear(d.env.Clock.Stamp())
 		d.tell(mono, nil, "stop")
 	}
@@ -316,6 +378,7 @@ func (d *output) rest(clean bool) error {
 
 // tell queues the level. The caller holds d.mu.
 func (d *output) tell(mono int64, cause *Told, why string) *Told {
+	d.row.Pend = d.pend
 	r := Report{Mono: mono, Value: boolean(d.row.Value), State: d.cfg.States.of(d.row.Value), Cause: cause, Store: d.row}
 	if why != "" {
 		r.More = []Field{{"why", quote(why)}}

@@ -28,8 +28,11 @@ func (d *output) Do(a Action) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if h := d.mayBe(level); h != nil {
+		return Result{}, h.refusal()
+	}
 	now := d.env.Clock.Stamp()
-	mono, err := d.line.Set(level)
+	mono, err := d.set(level)
 	if err != nil {
 		if errors.Is(err, edge.ErrAbsent) {
 			d.broken = err // else the line is kept: letting go of it may move it
@@ -38,7 +41,7 @@ func (d *output) Do(a Action) (Result, error) {
 		return Result{}, err
 	}
 	changed := level != d.row.Value
-	d.row.Value, d.row.Want = level, level
+	d.row.Value, d.row.Want, d.pend = level, level, false
 	if changed {
 		d.clear(now)
 	}
@@ -47,9 +50,8 @@ func (d *output) Do(a Action) (Result, error) {
 	res := Result{Value: boolean(level), State: d.cfg.States.of(level)}
 	rep := a.Tell(res)
 	rep.Mono = mono
-	if !changed {
-		rep.Store = d.row // the deadline may be another
-	}
+	d.row.Pend = false
+	rep.Store = d.row // with the id in one flush: who is answered may rely on the deadline
 	res.Told = d.out.Queue(rep)
 	if changed {
 		d.told = d.tell(mono, res.Told, "")

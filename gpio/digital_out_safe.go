@@ -34,9 +34,14 @@ func (d *output) resume() {
 		return
 	}
 	level := d.row.Value
-	if want := d.initial(true); want != Keep && d.park() == "" {
+	want := d.initial(true)
+	if d.pend && level && !(d.offline() && d.cfg.Offline.Set == RestOff) {
+		d.pend, want = false, Keep // it is on already
+	}
+	if want != Keep && d.park() == "" {
 		level = want == High
 	}
+	d.row.Want = level || d.pend
 	if level != d.row.Value {
 		mono, err := d.line.Set(level)
 		if err != nil {
@@ -44,12 +49,11 @@ func (d *output) resume() {
 			d.rouse()
 			return
 		}
-		now := d.env.Clock.Stamp()
-		d.row.Value, d.row.Want = level, level
-		d.clear(now)
-		d.limit(0)
-		d.arm(now)
-		d.told = d.tell(mono, nil, "safe start over")
+		pend := d.pend
+		d.went(level, d.row.Want, mono, nil, "safe start over")
+		d.pend = pend
 	}
 	d.started = true
+	d.delay(d.env.Clock.Stamp())
+	d.rouse()
 }

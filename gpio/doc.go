@@ -40,6 +40,13 @@
 // last level, the last line_seqno, a total) in a row that is flushed together
 // with the event that tells it.
 //
+// An output is at the level that its config allows, at every instant: boot, stop, max_on
+// and the end of a pulse move it, min_cycle, interlock and offline also keep it from a
+// level, and a command is refused with their reason. What ends by itself later is stored
+// with the command's own event, and comes first when a process begins. What boot asks for
+// and may not be yet waits (d.pend). The outputs of an interlock know of each other through
+// the Source; a line that nobody holds counts as on.
+//
 // An external device is played by a client of the LAN: its Do only queues the event
 // that asks, and the command ends when the client has confirmed it (Source.Confirm) or
 // its time is over. The Source keeps who waits; the device keeps the deadlines.

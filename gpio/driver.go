@@ -121,7 +121,11 @@ type Env struct {
 	// and any of Dial's.
 	Serial func(port string, mode SerialMode) (SerialPort, error)
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	modbus *modbusLinks // what devices of one Source share
+
+	// What devices of one Source share.
+	modbus *modbusLinks
+	locks  *interlocks
+	heard  *heard
 
 	// Chance is what a simulated device is made of; nil: it makes its own.
 	Chance *rand.Rand

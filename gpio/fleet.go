@@ -30,8 +30,8 @@ func (e *DeviceError) Unwrap() error { return e.Err }
 
 // muster makes a fleet, whose devices find gives, of the lines that are not held yet.
 // The mistakes are all that there are: a device that can't be made, a line that two use
-// or that its device lacks.
-func muster(specs []Spec, held map[edge.Pin]string, find func(Spec) (*runner, error)) (*fleet, []*DeviceError) {
+// or that its device lacks, an uplink that a device goes by and that is not there.
+func muster(specs []Spec, held map[edge.Pin]string, uplinks []string, find func(Spec) (*runner, error)) (*fleet, []*DeviceError) {
 	f := &fleet{byName: map[string]*runner{}}
 	var bad []*DeviceError
 	for _, spec := range specs {
@@ -56,7 +56,7 @@ func muster(specs []Spec, held map[edge.Pin]string, find func(Spec) (*runner, er
 	}
 	slices.SortFunc(f.all, func(a, b *runner) int { return strings.Compare(a.spec.Name, b.spec.Name) })
 	if len(bad) == 0 {
-		bad = f.checkGiven()
+		bad = append(f.checkGiven(), f.checkHeard(uplinks)...)
 	}
 	return f, bad
 }

@@ -17,14 +17,15 @@ type Plan struct {
 	// Changes are what Swap will do.
 	Changes edge.Changes
 
-	source *Source
-	old    *fleet
-	next   *fleet
-	leave  []*runner         // stop
-	enter  []*runner         // start then
-	settle []func()          // what devices that run on take over
-	lame   map[string]bool   // devices that have no line as it is
-	before map[*post]*runner // whose state a new device goes on with
+	source  *Source
+	uplinks []string // their names; once swapped, of those before
+	old     *fleet
+	next    *fleet
+	leave   []*runner         // stop
+	enter   []*runner         // start then
+	settle  []func()          // what devices that run on take over
+	lame    map[string]bool   // devices that have no line as it is
+	before  map[*post]*runner // whose state a new device goes on with
 }
 
 // changer is a device that can take over other options while it runs.
@@ -46,7 +47,8 @@ func (e DeviceErrors) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Plan compares specs with the devices that there are, makes those that are new or
+// Plan compares specs, beside which there are uplinks of these names, with the devices
+// that there are, makes those that are new or
 // changed, and looks whether the board has their lines free. mistakes are what the
 // specs have wrong, busy the lines that can't be had now; where there is any there is
 // no plan.
@@ -54,8 +56,8 @@ func (e DeviceErrors) Error() string {
 // A device whose driver and options are the same runs on, as does one that can take
 // over other options while it runs. One that gives lines to others is replaced
 // together with those.
-func (s *Source) Plan(specs []Spec) (p *Plan, mistakes, busy DeviceErrors) {
-	p = &Plan{source: s, old: s.now(), lame: map[string]bool{}, before: map[*post]*runner{}}
+func (s *Source) Plan(specs []Spec, uplinks []string) (p *Plan, mistakes, busy DeviceErrors) {
+	p = &Plan{source: s, uplinks: uplinks, old: s.now(), lame: map[string]bool{}, before: map[*post]*runner{}}
 	links := newModbusLinks() // with those of devices that run on
 	for _, spec := range specs {
 		if o := p.old.byName[spec.Name]; o != nil && sameDevice(o.spec, spec) {
@@ -65,7 +67,7 @@ func (s *Source) Plan(specs []Spec) (p *Plan, mistakes, busy DeviceErrors) {
 		}
 	}
 	held, _ := holdOwn(s.opt.Own) // NewSource took them
-	p.next, mistakes = muster(specs, held, func(spec Spec) (*runner, error) { return p.runner(spec, links) })
+	p.next, mistakes = muster(specs, held, uplinks, func(spec Spec) (*runner, error) { return p.runner(spec, links) })
 	if len(mistakes) > 0 {
 		return nil, mistakes, nil
 	}

@@ -19,7 +19,7 @@ import (
 // reload puts other devices in force, which must work.
 func reload(t *testing.T, s *gpio.Source, specs ...gpio.Spec) edge.Changes {
 	t.Helper()
-	p, mistakes, busy := s.Plan(specs)
+	p, mistakes, busy := s.Plan(specs, nil)
 	if p == nil {
 		t.Fatalf("plan: %v, %v", mistakes, busy)
 	}

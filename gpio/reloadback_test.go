@@ -38,7 +38,7 @@ func TestReloadRefused(t *testing.T) {
 			{"another program's line", []gpio.Spec{spec(t, "digital_in", "bell: {digital_in: GPIO10}"), spec(t, "digital_out", "pump: {digital_out: GPIO23}")}, []string{"bell", "spi0 CS0 holds it"}, true},
 			{"no such line", []gpio.Spec{spec(t, "digital_in", "bell: {digital_in: GPIO45}")}, []string{"bell", "GPIO45"}, true},
 		} {
-			p, mistakes, busy := s.Plan(c.specs)
+			p, mistakes, busy := s.Plan(c.specs, nil)
 			if p != nil || (len(busy) > 0) != c.busy || (len(mistakes) > 0) == c.busy {
 				t.Errorf("%s: %v, %v", c.name, mistakes, busy)
 				continue
@@ -66,7 +66,7 @@ func TestReloadRollsBack(t *testing.T) {
 		drive(t, b, "GPIO22", true, false, true, false)
 		b.Board.FailRequests("GPIO5", 1, unix.EBUSY)
 		p, mistakes, busy := s.Plan([]gpio.Spec{spec(t, "digital_out", "pump: {digital_out: GPIO23, boot: on}"), spec(t, "digital_in", "bell: {digital_in: GPIO5}"),
-			spec(t, "counter", "flow: {counter: GPIO22, every: 1m}")})
+			spec(t, "counter", "flow: {counter: GPIO22, every: 1m}")}, nil)
 		if p == nil {
 			t.Fatal(mistakes, busy)
 		}
@@ -111,7 +111,7 @@ func TestReloadOfAnExpander(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		order(t, s, "off", "")
-		if _, _, busy := s.Plan([]gpio.Spec{pump, other}); len(busy) != 1 || !strings.Contains(busy.Error(), "more.A0") {
+		if _, _, busy := s.Plan([]gpio.Spec{pump, other}, nil); len(busy) != 1 || !strings.Contains(busy.Error(), "more.A0") {
 			t.Errorf("without the expander: %v", busy)
 		}
 	})
@@ -187,7 +187,7 @@ func TestReloadBesideCommands(t *testing.T) {
 	}()
 	end := time.Now().Add(10 * time.Second)
 	for i := 0; i < 20 || came.Load() < 20 && time.Now().Before(end); i++ {
-		p, mistakes, busy := s.Plan([]gpio.Spec{[]gpio.Spec{there, here}[i%2]})
+		p, mistakes, busy := s.Plan([]gpio.Spec{[]gpio.Spec{there, here}[i%2]}, nil)
 		if p == nil {
 			t.Fatal(mistakes, busy)
 		}
@@ -222,7 +222,7 @@ func TestReloadBesideCommands(t *testing.T) {
 func TestReloadAtTheEnd(t *testing.T) {
 	b := bench.NewBench(t)
 	s := b.Source(t, spec(t, "digital_out", "pump: {digital_out: GPIO27}"))
-	p, _, _ := s.Plan(nil)
+	p, _, _ := s.Plan(nil, nil)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Swap(over); err == nil {
@@ -244,6 +244,46 @@ func TestReloadGoesOnFromMemory(t *testing.T) {
 		reload(t, s, spec(t, "digital_out", "pump: {digital_out: GPIO23, boot: last}"))
 		if on, _ := b.Board.Level("GPIO23"); !on {
 			t.Error("it is off")
+		}
+	})
+}
+
+// TestReloadOffline: an output that runs on is refused a config without the uplink that
+// it names, and goes by the uplinks of the config that was taken.
+func TestReloadOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		pump := spec(t, "digital_out", "pump: {digital_out: GPIO23, boot: on, offline: {after: 5m}}")
+		fan := spec(t, "digital_out", "fan: {digital_out: GPIO24, offline: {after: 5m, uplinks: [cloud]}}")
+		up := func() []edge.UplinkStatus { return []edge.UplinkStatus{{Name: "lab", State: "up"}} }
+		s, err := gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{pump, fan}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup,
+			Uplinks: up, UplinkNames: []string{"cloud", "lab"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bench.Start(t, s)()
+		bench.Pass(10 * time.Minute)
+		for _, c := range []struct {
+			uplinks []string
+			want    string
+		}{{[]string{"lab"}, `fan: offline: there is no uplink "cloud"`}, {nil, "there is no uplink that could"}} {
+			if _, mistakes, _ := s.Plan([]gpio.Spec{pump, fan}, c.uplinks); !strings.Contains(mistakes.Error(), c.want) {
+				t.Errorf("with uplinks %v: %v, want %q", c.uplinks, mistakes, c.want)
+			}
+		}
+		if d, _ := s.Device("pump"); string(d.Value) != "true" {
+			t.Errorf("lab is up, and the pump is %s", d.Value)
+		}
+		p, mistakes, busy := s.Plan([]gpio.Spec{pump, fan}, []string{"cloud"})
+		if p == nil {
+			t.Fatal(mistakes, busy)
+		}
+		if err := p.Swap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		bench.Pass(6 * time.Minute)
+		if d, _ := s.Device("pump"); string(d.Value) != "false" {
+			t.Errorf("nothing is up, and the pump is %s", d.Value)
 		}
 	})
 }

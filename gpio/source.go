@@ -59,10 +59,16 @@ type SourceOptions struct {
 	Serial  serialOpener         // nil: OpenSerial
 	Dial    dialFunc             // to hosts; nil: edge/dial's, which asks no proxy
 	Drivers []Driver             // nil: Drivers()
-	Safe    string               // not "": a safe start, and why; see Source.Resume
-	Root    string               // where proc and sys are; "" is "/"
-	Twin    *Twin                // what is simulated of the world, and its chance; nil: nothing
-	Log     *slog.Logger         // nil: discard
+
+	// Uplinks tells how the uplinks are, for an output with offline; UplinkNames are their
+	// names. nil: there are none.
+	Uplinks     func() []edge.UplinkStatus
+	UplinkNames []string
+
+	Safe string       // not "": a safe start, and why; see Source.Resume
+	Root string       // where proc and sys are; "" is "/"
+	Twin *Twin        // what is simulated of the world, and its chance; nil: nothing
+	Log  *slog.Logger // nil: discard
 }
 
 // Source runs the devices.
@@ -70,6 +76,8 @@ type Source struct {
 	opt      SourceOptions
 	fleet    atomic.Pointer[fleet]
 	buses    *buses
+	locks    *interlocks
+	heard    *heard
 	commands *commandLog
 	desk     passedDesk
 	safe     safety
@@ -105,13 +113,14 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	}
 	s := &Source{opt: opt, buses: newBuses(opt.Buses, opt.Files), desk: passedDesk{all: map[string]*passed{}}, ran: make(chan struct{}), turn: make(chan struct{}, 1)}
 	s.begun = sync.OnceFunc(func() { close(s.ran) })
+	s.locks, s.heard = &interlocks{outputs: s.group}, newHeard(&s.opt, s.asksOffline)
 	s.safe.begin(opt.Safe)
 	held, err := holdOwn(opt.Own)
 	if err != nil {
 		return nil, err
 	}
 	links := newModbusLinks()
-	f, errs := muster(opt.Specs, held, func(spec Spec) (*runner, error) { return s.newRunner(spec, links) })
+	f, errs := muster(opt.Specs, held, opt.UplinkNames, func(spec Spec) (*runner, error) { return s.newRunner(spec, links) })
 	if len(errs) > 0 {
 		return nil, errs[0]
 	}
@@ -135,7 +144,7 @@ func (s *Source) newRunner(spec Spec, links *modbusLinks) (*runner, error) {
 		}
 		log, held, tap := s.opt.Log.With("device", spec.Name), newHeldLines(), &tap{}
 		env := Env{Name: spec.Name, Line: s.liner(spec, held, tap), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
-			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: links,
+			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: links, locks: s.locks, heard: s.heard,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },
 			SPI: func(port string, f physic.Frequency, mode spi.Mode, bits int) (SPIConn, error) {
 				return s.buses.spi(port, spec.Name, f, mode, bits)
@@ -193,6 +202,9 @@ func (s *Source) Lines() []edge.Pin { return s.now().lines() }
 func (s *Source) Run(ctx context.Context) error {
 	s.turn <- struct{}{}
 	s.ctx = ctx
+	s.heard.name(s.opt.UplinkNames)
+	s.heard.poll() // before a device asks
+	s.wg.Go(func() { s.heard.run(ctx) })
 	for _, r := range s.now().all {
 		s.begin(r)
 	}

@@ -71,6 +71,7 @@ func (p *Plan) Swap(ctx context.Context) error {
 			r.out.inherit(old.out)
 		}
 	}
+	p.uplinks = s.heard.name(p.uplinks)
 	s.fleet.Store(p.next)
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.undo())
@@ -162,6 +163,7 @@ func (p *Plan) undo() error {
 		}
 	}
 	s.fleet.Store(p.old)
+	s.heard.name(p.uplinks)
 	return errors.Join(err, s.back(p.leave))
 }
 

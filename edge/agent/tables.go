@@ -22,10 +22,10 @@ func Tables() config.Tables {
 }
 
 // refused makes the devices, which touches no board, and gives why some can't be made.
-func refused(devices map[string]*config.Device) map[string]error {
+func refused(devices map[string]*config.Device, uplinks []string) map[string]error {
 	why := map[string]error{}
 	for all := specs(devices); len(all) > 0; {
-		_, err := gpio.NewSource(gpio.SourceOptions{Specs: all, Rows: noRows{}})
+		_, err := gpio.NewSource(gpio.SourceOptions{Specs: all, UplinkNames: uplinks, Rows: noRows{}})
 		mistake, ok := errors.AsType[*gpio.DeviceError](err)
 		if !ok {
 			break // fine, or nothing that a config is to blame for

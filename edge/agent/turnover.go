@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func (a *agent) plan(next *config.Config) (*turnover, error) {
 		no.Reasons = append(no.Reasons, next.Problem(strings.Join(key, ".")+": "+err.Error(), "", key...).String())
 	}
 	var mistakes, busy gpio.DeviceErrors
-	t.devices, mistakes, busy = a.source.Plan(specs(next.Devices))
+	t.devices, mistakes, busy = a.source.Plan(specs(next.Devices), slices.Sorted(maps.Keys(next.Uplinks)))
 	for _, e := range mistakes {
 		wrong(e.Err, "devices", e.Device)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"fieldpost/edge"
 	"fieldpost/edge/config"
 	"fieldpost/edge/dial"
 	"fieldpost/gpio"
@@ -21,6 +22,8 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 // earlier process parked of lines that the config has no longer is released.
 func (a *agent) newSource() (*gpio.Source, error) {
 	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Own: ownLines(a.opt.Config), Pump: a.pump, Rows: a.store, Clock: a.clock, Twin: a.twin, Log: a.log}
+	opt.UplinkNames = slices.Sorted(maps.Keys(a.opt.Config.Uplinks))
+	opt.Uplinks = func() []edge.UplinkStatus { return a.uplinks.Uplinks() } // once devices run, there are uplinks
 	if a.starts != nil {
 		opt.Safe = a.starts.why()
 	}

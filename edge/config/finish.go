@@ -28,7 +28,7 @@ func (l *loader) finish(cfg *Config, c *checker) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Devices)) {
 		l.device(name, cfg.Devices[name], c)
 	}
-	l.refused(cfg.Devices, c)
+	l.refused(cfg.Devices, cfg.Uplinks, c)
 	l.store(&cfg.Store)
 	l.rowRings(cfg)
 	l.rowUplinks(cfg)
@@ -115,7 +115,7 @@ func (l *loader) device(name string, d *Device, c *checker) {
 
 // refused tells which devices could not be made. Those that have a problem already are
 // left out: theirs would be an echo.
-func (l *loader) refused(devices map[string]*Device, c *checker) {
+func (l *loader) refused(devices map[string]*Device, uplinks map[string]*Uplink, c *checker) {
 	if c.tables.Refused == nil {
 		return
 	}
@@ -125,7 +125,7 @@ func (l *loader) refused(devices map[string]*Device, c *checker) {
 			whole[name] = d
 		}
 	}
-	why := c.tables.Refused(whole)
+	why := c.tables.Refused(whole, slices.Sorted(maps.Keys(uplinks)))
 	for _, name := range slices.Sorted(maps.Keys(why)) {
 		l.invalid(path{"devices", name}, why[name])
 	}

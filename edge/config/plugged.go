@@ -22,9 +22,9 @@ type Tables struct {
 	Dialects []Plugin
 
 	// Refused says of the devices, each of which is well-formed alone, why one could not
-	// be made of its options or beside the others, by its name. It touches nothing; nil
-	// refuses none.
-	Refused func(map[string]*Device) map[string]error
+	// be made of its options or beside the others and the uplinks of these names, by its
+	// name. It touches nothing; nil refuses none.
+	Refused func(devices map[string]*Device, uplinks []string) map[string]error
 }
 
 // slot is where plug-ins of one table go.

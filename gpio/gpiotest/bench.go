@@ -22,6 +22,7 @@ type Clock struct {
 	boot   uint32
 	offset time.Duration // Mono = since start + offset
 	state  edge.ClockState
+	wall   time.Duration // Time is so far off
 }
 
 // NewClock is a synchronised clock, an hour after boot.
@@ -68,10 +69,19 @@ func (c *Clock) Leap(d time.Duration) {
 	c.offset += d
 }
 
+// Step sets the wall clock by d; CLOCK_MONOTONIC goes on as it was.
+func (c *Clock) Step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall += d
+}
+
 // Time is the wall time of a stamp.
 func (c *Clock) Time(st queue.Stamp) (time.Time, edge.ClockState, time.Duration) {
 	now := c.Stamp()
-	return time.Now().Add(time.Duration(st.Mono - now.Mono)).UTC(), edge.Synced, 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.wall + time.Duration(st.Mono-now.Mono)).UTC(), edge.Synced, 0
 }
 
 // Age is how long ago a stamp was; of another boot, this one's uptime.

@@ -102,7 +102,7 @@ func reloads(t *testing.T, spec fgpio.Spec) {
 	d, _ := s.Device(spec.Name)
 	swap := func(specs ...fgpio.Spec) {
 		t.Helper()
-		p, mistakes, busy := s.Plan(specs)
+		p, mistakes, busy := s.Plan(specs, nil)
 		if p == nil {
 			t.Fatal(mistakes, busy)
 		}
