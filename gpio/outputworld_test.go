@@ -65,7 +65,6 @@ type tale struct {
 		Done  *bool
 		Why   string
 	}
-	proc *process
 }
 
 // process is an agent's life. Once it is dead nothing that it does reaches the world.
