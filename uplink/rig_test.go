@@ -34,7 +34,8 @@ func post(t testing.TB, rig *edgetest.Rig, ring string, count int) {
 
 // reader subscribes to all that an agent publishes and keeps it.
 type reader struct {
-	client mqtt.Client
+	client      mqtt.Client
+	subscribing sync.WaitGroup
 
 	mu   sync.Mutex
 	got  map[string]int // by topic: messages
@@ -49,8 +50,12 @@ func subscribe(t testing.TB, addr, filter string, keep bool) *reader {
 	r := &reader{got: map[string]int{}, last: map[string]string{}, keep: keep}
 	opt := mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetClientID("reader-" + t.Name()).SetProtocolVersion(4).
 		SetCleanSession(false).SetAutoReconnect(true).SetMaxReconnectInterval(200 * time.Millisecond).
-		SetOrderMatters(true).SetDefaultPublishHandler(r.take)
-	opt.SetOnConnectHandler(func(c mqtt.Client) { c.Subscribe(filter, 1, nil) })
+		SetOrderMatters(true).SetDefaultPublishHandler(r.take).SetWriteTimeout(5 * time.Second)
+	opt.SetOnConnectHandler(func(c mqtt.Client) { // on a goroutine of paho's own
+		r.subscribing.Add(1)
+		defer r.subscribing.Done()
+		c.Subscribe(filter, 1, nil)
+	})
 	r.client = mqtt.NewClient(opt)
 	if tok := r.client.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
 		t.Fatalf("subscribe: %v", tok.Error())
@@ -58,7 +63,10 @@ func subscribe(t testing.TB, addr, filter string, keep bool) *reader {
 	if tok := r.client.Subscribe(filter, 1, nil); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
 		t.Fatalf("subscribe: %v", tok.Error())
 	}
-	t.Cleanup(func() { r.client.Disconnect(100) })
+	t.Cleanup(func() {
+		r.client.Disconnect(100)
+		r.subscribing.Wait() // on a connection that is gone it takes as long as a write may
+	})
 	return r
 }
 
