@@ -1,7 +1,6 @@
 package localapi
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -215,14 +214,12 @@ func postClaim(s *Server, r *request) (any, error) {
 	return s.spend(r, in.Name, "claimed")
 }
 
-// spend makes the key that the code stands for, and tells how it was got. Whether its flush works out does not
-// depend on the client's staying: a key that was stored and not known of would be
-// there again after a restart, beside the one of the next claim.
+// spend makes the key that the code stands for, and tells how it was got.
 func (s *Server) spend(r *request, name, did string) (any, error) {
 	if err := s.claim.takeAway(); err != nil {
 		return nil, notStored(err)
 	}
-	a, err := s.makeKey(context.WithoutCancel(r.Context()), r.who, did, keyRow{Name: name, Role: roleAdmin.String()})
+	a, err := s.makeKey(r.Context(), r.who, did, keyRow{Name: name, Role: roleAdmin.String()})
 	if err != nil {
 		s.claim.keep()
 		return nil, err

@@ -19,8 +19,6 @@ import (
 const (
 	frontFirst = time.Second
 	frontLast  = time.Minute
-	// forgetWithin bounds how long the button waits for the disk.
-	forgetWithin = 10 * time.Second
 )
 
 // keeper is who the button talks to. *localapi.Server is one.
@@ -187,8 +185,6 @@ func (f *front) held(ctx context.Context, h gpio.Hold) {
 }
 
 func (f *front) forget(ctx context.Context, held time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, forgetWithin)
-	defer cancel()
 	done, err := f.keeper.ForgetAccess(ctx)
 	if err != nil {
 		f.a.log.Error("the button was held, and the keys can't be forgotten: hold it again", "held", held, "err", err)
