@@ -230,13 +230,13 @@ func (s *Server) spend(r *request, name, did string) (any, error) {
 
 // unclaimed tells strangers of an agent that nobody has claimed what to do about
 // it. Other errors, and those of one that is claimed, stay as they are.
-func (s *Server) unclaimed(err error) error {
+func (s *Server) unclaimed(r *http.Request, err error) error {
 	var p *problem
 	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || s.claimed() {
 		return err
 	}
 	slug := "unclaimed"
-	if s.claim.openFor() > 0 {
+	if s.claim.openFor() > 0 && s.near(r) == nil {
 		slug = "claim-open" // the page then asks for no code
 	}
 	u := newProblem(p.Status, slug, "This agent is not claimed yet", `%s; nobody has claimed this agent yet: its page takes the code that "sudo fieldpost claim" on the board shows`, p.Detail)

@@ -112,22 +112,34 @@ func (s *Server) ForgetAccess(ctx context.Context) (Forgotten, error) {
 // withoutCode refuses a claim that brings no code, unless the button has opened it for
 // the LAN that the client is in. The caller holds keyChanges.mu.
 func (s *Server) withoutCode(r *request) error {
-	switch {
-	case s.claim.openFor() == 0:
+	if s.claim.openFor() == 0 {
 		return pointed("#/code", "it is %d digits, such as 4821-7735; without one the agent's button has to be held first", claimDigits)
-	case peerOf(r.Context()).admin: // it is on the board
-	case !s.front.Load().gate.ownPage(r.Request):
+	}
+	err := s.near(r.Request)
+	if err != nil {
+		s.access.audit.refused(r.who.addr, "claim from outside the LAN")
+	}
+	return err
+}
+
+// near refuses who is no client of the LAN: by its own address, without a page of another
+// origin or a proxy that does not say who asks in between.
+func (s *Server) near(r *http.Request) error {
+	p, gate := peerOf(r.Context()), s.front.Load().gate
+	switch addr := gate.client(r, p); {
+	case p.admin: // it is on the board
+		return nil
+	case !gate.ownPage(r):
 		return forbidden("a page of another origin claims with the code alone")
-	case !s.front.Load().gate.knowsClient(r.Request):
-		return s.notLocal(r, "the proxy in front does not say who asks (api.trusted_proxies, X-Forwarded-For): through it a claim takes the code")
-	case !ofTheLAN(r.who.addr):
-		return s.notLocal(r, r.who.addr.String()+" is not in the agent's LAN: from there a claim takes the code")
+	case !gate.knowsClient(r):
+		return notLocal("the proxy in front does not say who asks (api.trusted_proxies, X-Forwarded-For): through it a claim takes the code")
+	case !ofTheLAN(addr):
+		return notLocal(addr.String() + " is not in the agent's LAN: from there a claim takes the code")
 	}
 	return nil
 }
 
-func (s *Server) notLocal(r *request, why string) error {
-	s.access.audit.refused(r.who.addr, "claim from outside the LAN")
+func notLocal(why string) error {
 	return newProblem(http.StatusForbidden, "not-local", "Not in the LAN", "%s", why)
 }
 

@@ -43,6 +43,10 @@ func TestClaimByButtonNeedsAClientOfItsOwn(t *testing.T) {
 			for name, value := range c.header {
 				c.header[name] = strings.Replace(value, "{host}", r.addr, 1)
 			}
+			// The page asks for the code where it counts.
+			if a := r.do("GET", "/v1/status", "", "", c.header); strings.Contains(string(a.body), "claim-open") != (c.want == 201) {
+				t.Errorf("got %s", a.body)
+			}
 			r.want(c.want, "POST", "/v1/claim", "", `{}`, c.header)
 		})
 	}
