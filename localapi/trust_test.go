@@ -149,3 +149,28 @@ func (p *leavingPump) CommitWith(ctx context.Context, evs []edge.Event, rows []q
 	}
 	return p.Pump.CommitWith(ctx, evs, rows)
 }
+
+// A config that brings an admin's key closes the claim that the button opened, and one
+// that takes it away again does not open it.
+func TestReloadedKeysEndTheWindow(t *testing.T) {
+	r := newClaimRig(t)
+	take := func(keys []Key) {
+		t.Helper()
+		apply, _, err := r.server.Prepare(Options{Keys: keys})
+		if err == nil {
+			err = apply(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := r.shown().Code
+	r.openClaim()
+	take(testKeys())
+	r.want(409, "POST", "/v1/claim", "", `{}`)
+	take(nil)
+	r.want(422, "POST", "/v1/claim", "", `{}`)
+	if got := r.shown(); got.Claimed || got.Open != 0 || got.Code == "" || got.Code == before {
+		t.Errorf("got %+v, the code was %s", got, before)
+	}
+}

@@ -211,7 +211,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 		s.mustPublish("a", fmt.Sprint(i, randomText(30_000)))
 	}
 	disk := newRAMDisk(t, s.path("usb"), "256k")
-	s.write("usb/b", "older")
+	s.write("usb/b", zstdMagic+"older")
 	s.run("backup", s.path("usb/b")).want(t, 1, "no space left")
 	if left := s.entries("usb"); fmt.Sprint(left) != "[b]" {
 		t.Errorf("left: %v", left)
