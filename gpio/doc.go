@@ -53,6 +53,7 @@
 //
 // The agent's own light (LED) and button (Hold) are no devices: they use the Source's lines
 // and files, no device may have theirs, and whoever runs the agent runs them.
+//
 // A Plan is another set of devices (Source.Plan), checked without a touch of the
 // hardware; Swap puts it in force. A device whose driver and options are the same runs
 // on, whatever else is said of it. So does an output that keeps its line, its polarity
@@ -60,6 +61,7 @@
 // device that changed leaves its hardware as its stop says, and the one in its place
 // begins as its boot says, as over a restart; one on the lines of an expander that
 // changed is started again as after a failure of it, at what was commanded last.
+//
 // A Twin is the world around a Source where there is none: contacts that bounce, a
 // DS18B20 with its faults, and traces. All its chance comes from one seed, in a Stream of
 // its own for each thing. A trace is what Record wrote of one device: where it stood, each

@@ -78,10 +78,12 @@ func (a *audit) stop() {
 	a.tellLocked()
 }
 
-// keys stores a change of keys together with the event that tells it.
+// keys stores a change of keys together with the event that tells it. Whether its flush
+// works out does not depend on the client's staying: a key that was stored and not known
+// of, or deleted and opens still, would change sides with the next start.
 func (a *audit) keys(ctx context.Context, who principal, what string, k keyRow, row queue.Row) error {
 	ev := auditEvent("keys", who.from(), map[string]string{"did": what, "id": k.ID, "key": k.Name, "role": k.Role, "address": who.address()})
-	if _, err := a.pump.CommitWith(ctx, []edge.Event{ev}, []queue.Row{row}); err != nil {
+	if _, err := a.pump.CommitWith(context.WithoutCancel(ctx), []edge.Event{ev}, []queue.Row{row}); err != nil {
 		return notStored(err)
 	}
 	return nil

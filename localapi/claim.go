@@ -1,7 +1,6 @@
 package localapi
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -215,14 +214,12 @@ func postClaim(s *Server, r *request) (any, error) {
 	return s.spend(r, in.Name, "claimed")
 }
 
-// spend makes the key that the code stands for, and tells how it was got. Whether its flush works out does not
-// depend on the client's staying: a key that was stored and not known of would be
-// there again after a restart, beside the one of the next claim.
+// spend makes the key that the code stands for, and tells how it was got.
 func (s *Server) spend(r *request, name, did string) (any, error) {
 	if err := s.claim.takeAway(); err != nil {
 		return nil, notStored(err)
 	}
-	a, err := s.makeKey(context.WithoutCancel(r.Context()), r.who, did, keyRow{Name: name, Role: roleAdmin.String()})
+	a, err := s.makeKey(r.Context(), r.who, did, keyRow{Name: name, Role: roleAdmin.String()})
 	if err != nil {
 		s.claim.keep()
 		return nil, err
@@ -233,13 +230,13 @@ func (s *Server) spend(r *request, name, did string) (any, error) {
 
 // unclaimed tells strangers of an agent that nobody has claimed what to do about
 // it. Other errors, and those of one that is claimed, stay as they are.
-func (s *Server) unclaimed(err error) error {
+func (s *Server) unclaimed(r *http.Request, err error) error {
 	var p *problem
 	if !errors.As(err, &p) || p.Status != http.StatusUnauthorized || s.claimed() {
 		return err
 	}
 	slug := "unclaimed"
-	if s.claim.openFor() > 0 {
+	if s.claim.openFor() > 0 && s.near(r) == nil {
 		slug = "claim-open" // the page then asks for no code
 	}
 	u := newProblem(p.Status, slug, "This agent is not claimed yet", `%s; nobody has claimed this agent yet: its page takes the code that "sudo fieldpost claim" on the board shows`, p.Detail)

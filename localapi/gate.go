@@ -94,6 +94,23 @@ func (g *gate) client(r *http.Request, p peer) netip.Addr {
 	return addr
 }
 
+// knowsClient reports whether client's answer is a client: it is not where a proxy that
+// is trusted names nobody, nor where one that is not trusted stands in between.
+func (g *gate) knowsClient(r *http.Request) bool {
+	p := peerOf(r.Context())
+	if g.proxy(p) {
+		addr := g.client(r, p)
+		return addr.IsValid() && !g.trusts(addr)
+	}
+	return r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
+}
+
+// ownPage reports whether a request comes from the agent's own page, or from no page.
+func (g *gate) ownPage(r *http.Request) bool {
+	o := r.Header.Get("Origin")
+	return o == "" || g.sameOrigin(o, g.host(r, peerOf(r.Context())))
+}
+
 // host is the Host that a request was made for.
 func (g *gate) host(r *http.Request, p peer) string {
 	if f := r.Header.Get("X-Forwarded-Host"); f != "" && g.proxy(p) {

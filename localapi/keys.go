@@ -86,7 +86,19 @@ func postKey(s *Server, r *request) (any, error) {
 	}
 	s.keyChanges.mu.Lock()
 	defer s.keyChanges.mu.Unlock()
+	if err := s.still(r.who); err != nil {
+		return nil, err
+	}
 	return s.makeKey(r.Context(), r.who, "created", keyRow{Name: in.Name, Role: in.Role, Names: in.Names})
+}
+
+// still refuses who was let in by a key that is no more by now: a body that comes slowly
+// would make a key that outlives it. The caller holds keyChanges.mu.
+func (s *Server) still(who principal) error {
+	if who.socket || s.access.keys.opens(who.id, who.role) {
+		return nil
+	}
+	return unauthorized("the key is not known")
 }
 
 // makeKey makes the key that want describes, stores it with the event that tells
@@ -127,6 +139,9 @@ func (s *Server) freeName(name string) string {
 func deleteKey(s *Server, r *request) (any, error) {
 	s.keyChanges.mu.Lock()
 	defer s.keyChanges.mu.Unlock()
+	if err := s.still(r.who); err != nil {
+		return nil, err
+	}
 	id := r.PathValue("id")
 	row, ok := s.access.keys.get(id)
 	if !ok {

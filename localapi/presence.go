@@ -75,7 +75,8 @@ type Forgotten struct {
 
 // ForgetAccess deletes every key that was made through the API, ends what was opened
 // with them, and makes another claim code. Keys of the config stay, as do events, devices
-// and the config itself. It waits for the flush: with an error no key is deleted.
+// and the config itself. It waits for the flush, also where ctx ends before it: with an
+// error no key is deleted.
 func (s *Server) ForgetAccess(ctx context.Context) (Forgotten, error) {
 	s.keyChanges.mu.Lock()
 	defer s.keyChanges.mu.Unlock()
@@ -92,7 +93,7 @@ func (s *Server) ForgetAccess(ctx context.Context) (Forgotten, error) {
 	}
 	f.Deleted = len(gone)
 	ev := auditEvent("keys", fromButton, map[string]any{"did": "forgotten", "deleted": f.Deleted, "kept": f.Kept})
-	if _, err := s.Pump.CommitWith(ctx, []edge.Event{ev}, rows); err != nil {
+	if _, err := s.Pump.CommitWith(context.WithoutCancel(ctx), []edge.Event{ev}, rows); err != nil {
 		return Forgotten{}, notStored(err)
 	}
 	for _, id := range gone {
@@ -111,14 +112,35 @@ func (s *Server) ForgetAccess(ctx context.Context) (Forgotten, error) {
 // withoutCode refuses a claim that brings no code, unless the button has opened it for
 // the LAN that the client is in. The caller holds keyChanges.mu.
 func (s *Server) withoutCode(r *request) error {
-	switch {
-	case s.claim.openFor() == 0:
+	if s.claim.openFor() == 0 {
 		return pointed("#/code", "it is %d digits, such as 4821-7735; without one the agent's button has to be held first", claimDigits)
-	case !peerOf(r.Context()).admin && !ofTheLAN(r.who.addr):
+	}
+	err := s.near(r.Request)
+	if err != nil {
 		s.access.audit.refused(r.who.addr, "claim from outside the LAN")
-		return newProblem(http.StatusForbidden, "not-local", "Not in the LAN", "%s is not in the agent's LAN: from there a claim takes the code", r.who.addr)
+	}
+	return err
+}
+
+// near refuses who is no client of the LAN: by its own address, without a page of another
+// origin or a proxy that does not say who asks in between.
+func (s *Server) near(r *http.Request) error {
+	p, gate := peerOf(r.Context()), s.front.Load().gate
+	switch addr := gate.client(r, p); {
+	case p.admin: // it is on the board
+		return nil
+	case !gate.ownPage(r):
+		return forbidden("a page of another origin claims with the code alone")
+	case !gate.knowsClient(r):
+		return notLocal("the proxy in front does not say who asks (api.trusted_proxies, X-Forwarded-For): through it a claim takes the code")
+	case !ofTheLAN(addr):
+		return notLocal(addr.String() + " is not in the agent's LAN: from there a claim takes the code")
 	}
 	return nil
+}
+
+func notLocal(why string) error {
+	return newProblem(http.StatusForbidden, "not-local", "Not in the LAN", "%s", why)
 }
 
 // ofTheLAN reports whether an address is near: a private one, or in a network that the

@@ -223,11 +223,11 @@ func (s *Server) answer(rt route, w http.ResponseWriter, hr *http.Request) (v an
 	r := &request{Request: hr, who: anyone(addr), w: w, memory: &s.memory, lim: &s.lim}
 	if rt.role != roleNone {
 		if r.who, err = s.access.principal(hr, p, addr); err != nil {
-			return nil, s.unclaimed(err)
+			return nil, s.unclaimed(hr, err)
 		}
 	}
 	if err := allow(r.who, rt, hr); err != nil {
-		return nil, s.unclaimed(err)
+		return nil, s.unclaimed(hr, err)
 	}
 	defer r.done()
 	defer func() {

@@ -27,7 +27,8 @@ func backupVerb(a *app) *cobra.Command {
 		Long: `Writes the store, what the API changed of the config, and the config files into
 FILE (- is the standard output), a .tar.zst. It asks the running agent, which goes on
 meanwhile: every event that was acknowledged before is in it. Without an agent it
-reads the store itself. FILE is there whole or not at all, and was read back.
+reads the store itself. FILE is there whole or not at all, and was read back; an older
+backup of that name is replaced, any other file is not.
 
 Secrets that stand in the config are in it: keep it as you keep them. Those that the
 config reads from elsewhere (file:, env:, cred:) are not, and are named at the end.`,
@@ -58,6 +59,11 @@ config reads from elsewhere (file:, env:, cred:) are not, and are named at the e
 
 // backup writes the file, and gives what is in it and its bytes.
 func (a *app) backup(ctx context.Context, file, dir, path string) (*backup.Manifest, int64, error) {
+	if file != "-" {
+		if err := mayReplace(file); err != nil {
+			return nil, 0, fmt.Errorf("write %s: %w", file, err)
+		}
+	}
 	var from io.ReadCloser
 	var err error
 	if dir == "" {
@@ -148,6 +154,38 @@ func (s *stoppedStore) backup(w io.Writer, cfg *config.Config) error {
 	defer snap.Close()
 	_, err = backup.Write(w, agent.BackupSource(cfg, snap, s.agent, thisBuild().Version))
 	return err
+}
+
+// zstdMagic is what a backup begins with (RFC 8878, 3.1.1).
+const zstdMagic = "\x28\xb5\x2f\xfd"
+
+// mayReplace refuses to put a backup in the place of what is no backup: a config whose
+// name was given by mistake, or a device.
+func mayReplace(file string) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is no file: give the name of one, or - for the standard output")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	begins := make([]byte, len(zstdMagic))
+	n, err := io.ReadFull(f, begins)
+	if n == 0 || string(begins) == zstdMagic {
+		return nil
+	}
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return errors.New("it is there, and is no backup: give another name, or delete it first")
 }
 
 // writeBackup writes a file whole or not at all.

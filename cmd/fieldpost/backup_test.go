@@ -211,7 +211,7 @@ func TestBackupOnAFullDisk(t *testing.T) {
 		s.mustPublish("a", fmt.Sprint(i, randomText(30_000)))
 	}
 	disk := newRAMDisk(t, s.path("usb"), "256k")
-	s.write("usb/b", "older")
+	s.write("usb/b", zstdMagic+"older")
 	s.run("backup", s.path("usb/b")).want(t, 1, "no space left")
 	if left := s.entries("usb"); fmt.Sprint(left) != "[b]" {
 		t.Errorf("left: %v", left)
@@ -317,4 +317,26 @@ func newer(t *testing.T, about string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestBackupKeepsWhatIsNoBackup: a name that was given by mistake costs nobody a file.
+func TestBackupKeepsWhatIsNoBackup(t *testing.T) {
+	s := newSandbox(t, "")
+	p := s.agent()
+	before, err := os.ReadFile(s.path("fieldpost.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run("backup", s.path("fieldpost.yaml")).want(t, 1, "is no backup")
+	if now, err := os.ReadFile(s.path("fieldpost.yaml")); err != nil || string(now) != string(before) {
+		t.Errorf("the config is %q, %v", now, err)
+	}
+	s.write("short", "a")
+	s.run("backup", s.path("short")).want(t, 1, "is no backup")
+	s.run("backup", s.path("data")).want(t, 1, "it is no file")
+	s.write("empty", "") // of mktemp
+	s.run("backup", s.path("empty")).want(t, 0)
+	s.run("backup", s.path("empty")).want(t, 0)
+	p.signal(sigTerm)
+	p.exits(0, stopTime)
 }

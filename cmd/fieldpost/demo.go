@@ -159,11 +159,11 @@ func (d *demo) introduce() {
 
   look    %s#key=%s
   read    curl -H "Authorization: Bearer %s" "%sv1/events?limit=5"
-  follow  fieldpost --socket %s events -f
-  switch  fieldpost --socket %s set pump pulse 5s
+  follow  %s --socket %s events -f
+  switch  %s --socket %s set pump pulse 5s
 
 Ctrl-C ends it.
-`, d.url, d.key, d.key, d.url, d.socket, d.socket)
+`, d.url, d.key, d.key, d.url, os.Args[0], d.socket, os.Args[0], d.socket) // as it was called: it may not be in the PATH
 }
 
 // outages cuts the line once, where --outage asks for it.

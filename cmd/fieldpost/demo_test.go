@@ -32,6 +32,9 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, url, key := startDemo(t, s, "--outage", "3s", "--for", "60s")
+	if line := p.Args[0] + " --socket " + s.socket + " events -f"; !strings.Contains(p.text(), "follow  "+line) {
+		t.Errorf("it does not say %s: %s", line, p.text())
+	}
 	req, err := http.NewRequest(http.MethodGet, url+"v1/status", nil)
 	if err != nil {
 		t.Fatal(err)

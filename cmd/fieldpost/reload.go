@@ -21,8 +21,8 @@ that are the same run on: their lines stay requested, and no output moves.
 
 An error leaves the config before in force, untouched. Exit code 2 where the new config
 has a mistake, which "fieldpost check" would show too; 1 where it asks for what takes a
-restart (data_dir, agent.id, api.listen, api.socket, api.base_path, to begin or end TLS)
-or for a line that can't be had.`,
+restart (data_dir, agent.id, led, button, api.listen, api.socket, api.base_path, to begin
+or end TLS) or for a line that can't be had.`,
 		Args: takes(0, 0, "no argument"),
 	}
 	out := outputFlag(cmd)

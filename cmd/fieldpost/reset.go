@@ -96,6 +96,9 @@ func (a *app) reset(r *reset, yes, keep bool) error {
 	}
 	r.Stay = olderStores(r.Dir)
 	if !yes {
+		if r.Files == 0 {
+			return nil
+		}
 		if err := a.countRings(r); err != nil {
 			return err
 		}

@@ -42,6 +42,9 @@ func TestReset(t *testing.T) {
 	if left := s.entries("data"); fmt.Sprint(left) != "[lock]" {
 		t.Errorf("left: %v", left)
 	}
+	if r := s.run("reset").want(t, 0, "there is nothing"); r.err != "" {
+		t.Errorf("an empty store: %s", r.err)
+	}
 	p = s.agent()
 	if r := s.run("keys", "list").want(t, 0); strings.Contains(r.out, "phone") {
 		t.Error("a key outlived it")

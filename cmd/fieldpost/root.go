@@ -78,8 +78,23 @@ Exit codes: 0 fine, 1 failed or found a problem, 2 usage or config, 3 no agent t
 	for _, v := range verbs() {
 		root.AddCommand(v(a))
 	}
+	root.InitDefaultHelpCmd()
+	for _, sub := range root.Commands() {
+		if sub.Name() == "help" {
+			sub.Args = knownTopic
+		}
+	}
 	markUsage(root)
 	return root
+}
+
+// knownTopic refuses help with a word that is no verb.
+func knownTopic(help *cobra.Command, args []string) error {
+	verb, rest, err := help.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = knownVerb(verb, rest)
+	}
+	return err
 }
 
 // knownVerb refuses a word that is no verb, and names the nearest.

@@ -33,6 +33,7 @@
 // claims or resets who has access. Neither is needed for anything, nor holds anything: a
 // light that fails is a problem of the status, and is tried again. The agent makes each
 // flash itself, so that one that is dead does not look calm.
+//
 // # A reload
 //
 // A signal, the verb or a client asks for it, one at a time:
@@ -48,6 +49,7 @@
 // who asked. What starts in a safe start is safe; what a device that left had parked
 // is released. An agent that began without outputs counts no crashes until its next
 // start, also where a reload brings some.
+//
 // # The twin
 //
 // RunTwin runs the same devices, Pump, clock and store without a machine: no socket, no

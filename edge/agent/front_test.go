@@ -22,9 +22,10 @@ import (
 
 // fakeKeeper counts what the button asks for.
 type fakeKeeper struct {
-	mu  sync.Mutex
-	did []string
-	err error
+	mu   sync.Mutex
+	did  []string
+	kept []string
+	err  error
 }
 
 func (k *fakeKeeper) note(what string) error {
@@ -37,7 +38,7 @@ func (k *fakeKeeper) note(what string) error {
 func (k *fakeKeeper) OpenClaim() error { return k.note("claim") }
 
 func (k *fakeKeeper) ForgetAccess(context.Context) (localapi.Forgotten, error) {
-	return localapi.Forgotten{Deleted: 1, Claimed: true}, k.note("reset")
+	return localapi.Forgotten{Deleted: 1, Kept: k.kept, Claimed: true}, k.note("reset")
 }
 
 // What the button does is decided when it is let go of.
@@ -73,6 +74,18 @@ func TestButtonActs(t *testing.T) {
 	evs, _, _, err := rig.Log.Ring(edge.RingAudit, 0, queue.Max{})
 	if err != nil || len(evs) != 2 || !strings.Contains(string(evs[0].Data), "down for over 1m0s") || !strings.Contains(string(evs[1].Data), "full") || evs[1].From != "system:button" {
 		t.Errorf("audit has %v %v", evs, err)
+	}
+}
+
+// An agent without a claim code has an admin's key in its config, or needs none.
+func TestButtonTellsWhyItStaysClaimed(t *testing.T) {
+	for _, kept := range [][]string{nil, {"boss"}} {
+		var told strings.Builder
+		f := &front{a: &agent{log: slog.New(slog.NewTextHandler(&told, nil))}, keeper: &fakeKeeper{kept: kept}}
+		f.held(t.Context(), gpio.Hold{For: 20 * time.Second, Step: 2})
+		if got := strings.Contains(told.String(), "stays claimed"); got != (kept != nil) {
+			t.Errorf("kept %v: %s", kept, told.String())
+		}
 	}
 }
 
