@@ -79,7 +79,7 @@ func (p *Plan) Swap(ctx context.Context) error {
 	for _, settle := range p.settle {
 		settle()
 	}
-	s.forget(p.leave, p.next)
+	s.part(p.leave, p.next)
 	s.flush()
 	return nil
 }
@@ -156,7 +156,7 @@ func (p *Plan) start(ctx context.Context) error {
 func (p *Plan) undo() error {
 	s := p.source
 	err := s.dismiss(context.Background(), p.enter)
-	s.forget(p.enter, p.old)
+	s.part(p.enter, p.old)
 	for _, r := range p.enter {
 		if old := p.before[r.post]; old != nil {
 			old.out.inherit(r.out)
@@ -175,6 +175,20 @@ func (s *Source) flush() {
 	if err := s.opt.Pump.Commit(ctx); err != nil {
 		s.opt.Log.Warn("store what the devices that left told last", "err", err)
 	}
+}
+
+// part ends what went by devices that are no more: who records one is told, and what
+// they parked is released.
+func (s *Source) part(left []*runner, next *fleet) {
+	for _, r := range left {
+		switch now := next.byName[r.spec.Name]; {
+		case now == nil:
+			r.tap.end("a reload took the device away")
+		case now.post != r.post:
+			r.tap.end("a reload put another device in its place")
+		}
+	}
+	s.forget(left, next)
 }
 
 // forgetter is a chip that keeps parked requests by itself. Those of the kernel's
