@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -203,6 +204,45 @@ func TestReloadSignal(t *testing.T) {
 	}
 	if got := strings.Join(heard, " "); got != "READY=1 RELOADING=1 READY=1 RELOADING=1 READY=1 STOPPING=1" {
 		t.Errorf("systemd heard %s", got)
+	}
+}
+
+// TestReloadOnTheTwin: a sensor that the twin plays can be changed as any other, after a
+// reload that was refused too; and a trace begins with the config that counts.
+func TestReloadOnTheTwin(t *testing.T) {
+	r := newReloader(t, "devices: {soil: {ds18b20: auto, every: 2s}}\n")
+	works := func() {
+		t.Helper()
+		r.until("soil says something", func() bool { d := r.get("/v1/devices/soil"); return strings.Contains(d, `"ok"`) && strings.Contains(d, `"value"`) })
+	}
+	works()
+	r.write("devices: {soil: {ds18b20: auto, every: 1s, accept: {min: -40}}, more: {ds18b20: auto}, fan: {sim: sine, every: 0s}}\n")
+	r.reload(422, "devices.fan")
+	for i, soil := range []string{"ds18b20: auto, every: 1s, accept: {min: -40}", "ds18b20: 28-0316a2794fff, every: 1s", "ds18b20: auto, every: 1s"} {
+		r.write("devices: {soil: {" + soil + "}, more: {ds18b20: auto}}\n")
+		if done := r.reload(200); strings.Join(done.Devices.Changed, "") != "soil" || (i == 0) != (len(done.Devices.Added) == 1) {
+			t.Errorf("%+v", done)
+		}
+		works()
+	}
+	var head gpio.TraceHead
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fieldpost/v1/devices/soil/record?for=100ms", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", filepath.Join(r.dir, "s.sock"))
+	}}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&head); err != nil || !strings.Contains(string(head.Config), `"1s"`) {
+		t.Errorf("the head has %s, %v", head.Config, err)
 	}
 }
 
