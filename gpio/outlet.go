@@ -279,7 +279,8 @@ func (o *Outlet) begin(tried func()) {
 func (o *Outlet) relabel(spec Spec) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.spec = spec
+	to := &o.spec // name and driver are the same, and read without the lock
+	to.Label, to.Room, to.Tags, to.At, to.Ring, to.Options = spec.Label, spec.Room, spec.Tags, spec.At, spec.Ring, spec.Options
 }
 
 // inherit goes on with the durable state of another outlet of the same device,

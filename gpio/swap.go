@@ -71,7 +71,7 @@ func (p *Plan) Swap(ctx context.Context) error {
 			r.out.inherit(old.out)
 		}
 	}
-	p.uplinks = s.heard.name(p.uplinks)
+	p.uplinks = s.heard.rename(p.uplinks, s.asksOffline() > 0)
 	s.fleet.Store(p.next)
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.undo())
@@ -163,7 +163,7 @@ func (p *Plan) undo() error {
 		}
 	}
 	s.fleet.Store(p.old)
-	s.heard.name(p.uplinks)
+	s.heard.restore(p.uplinks)
 	return errors.Join(err, s.back(p.leave))
 }
 
