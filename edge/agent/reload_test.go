@@ -345,3 +345,16 @@ func TestReloadsTakeTurns(t *testing.T) {
 		t.Error("what is under way is not given up")
 	}
 }
+
+// TestReloadTellsWhatIsLate: what a disk did not take of a config that counts is told to
+// who asked for it.
+func TestReloadTellsWhatIsLate(t *testing.T) {
+	a := &agent{uplinks: &uplinkSet{stage: newStage("the uplinks", nil)}}
+	next := &config.Config{Hash: "c2"}
+	for _, want := range []error{nil, errors.New("no space left on device")} {
+		late := a.put(t.Context(), &turnover{next: next, uplinks: &uplinkPlan{}, api: func(context.Context) error { return want }})
+		if (want != nil) != (len(late) == 1) || want != nil && !strings.Contains(late[0], want.Error()) || a.config() != next {
+			t.Errorf("%v: %q", want, late)
+		}
+	}
+}
