@@ -213,7 +213,10 @@ func TestReloadOnTheTwin(t *testing.T) {
 	r := newReloader(t, "devices: {soil: {ds18b20: auto, every: 2s}}\n")
 	works := func() {
 		t.Helper()
-		r.until("soil says something", func() bool { d := r.get("/v1/devices/soil"); return strings.Contains(d, `"ok"`) && strings.Contains(d, `"value"`) })
+		r.until("soil says something", func() bool {
+			d := r.get("/v1/devices/soil")
+			return strings.Contains(d, `"ok"`) && strings.Contains(d, `"value"`)
+		})
 	}
 	works()
 	r.write("devices: {soil: {ds18b20: auto, every: 1s, accept: {min: -40}}, more: {ds18b20: auto}, fan: {sim: sine, every: 0s}}\n")
