@@ -2,6 +2,7 @@ package gpio_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,48 @@ func TestReloadBeginsToAskUplinks(t *testing.T) {
 			if err := p.Swap(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// TestReloadKeepsTheOrder: what a device told before it was replaced is told, and stored,
+// before what the one in its place tells, also where a reaction holds it up.
+func TestReloadKeepsTheOrder(t *testing.T) {
+	onBench(t, []gpio.Spec{spec(t, "digital_out", "pump: {digital_out: GPIO27, stop: off}")}, func(t *testing.T, b *bench.Bench, s *gpio.Source) {
+		pass := make(chan struct{})
+		b.Pump.React = func(ev *edge.Event, _ *edge.Ticket) {
+			if ev.Kind == edge.Acted {
+				<-pass
+			}
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			_, _ = s.Command(ctx, edge.Command{Device: "pump", Verb: "off"}) // this pump stores nothing for good
+		})
+		bench.Pass(time.Second)
+		p, mistakes, busy := s.Plan([]gpio.Spec{spec(t, "digital_out", "pump: {digital_out: GPIO23, boot: on}")}, nil)
+		if p == nil {
+			t.Fatal(mistakes, busy)
+		}
+		both.Go(func() {
+			if err := p.Swap(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		bench.Pass(time.Second)
+		close(pass)
+		both.Wait()
+		synctest.Wait()
+		values := ""
+		for _, ev := range b.Pump.Events("pump") {
+			if ev.Kind == edge.Change {
+				values += string(ev.Data)
+			}
+		}
+		if strings.LastIndex(values, `"value":false`) > strings.LastIndex(values, `"value":true`) {
+			t.Errorf("the pump is on, and it told %s", values)
 		}
 	})
 }

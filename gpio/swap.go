@@ -35,6 +35,7 @@ func (s *Source) begin(r *runner) {
 		}
 		if ctx.Err() == nil {
 			r.run(ctx)
+			r.out.drain() // before the one in its place tells anything
 		}
 	})
 }
