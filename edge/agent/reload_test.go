@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -358,6 +359,21 @@ func TestReloadTellsWhatIsLate(t *testing.T) {
 		late := a.put(t.Context(), &turnover{next: next, uplinks: &uplinkPlan{}, api: func(context.Context) error { return want }})
 		if (want != nil) != (len(late) == 1) || want != nil && !strings.Contains(late[0], want.Error()) || a.config() != next {
 			t.Errorf("%v: %q", want, late)
+		}
+	}
+}
+
+// TestReloadKnowsEveryKey: a key that a reload neither takes nor refuses would change
+// nothing, and nobody would hear of it.
+func TestReloadKnowsEveryKey(t *testing.T) {
+	for _, r := range config.References(Tables()) {
+		key := strings.TrimSuffix(r.Section+"."+r.Key, ".")
+		switch r.Section {
+		case "devices", "uplinks", "uplink_defaults":
+			continue
+		}
+		if !slices.ContainsFunc(slices.Concat(fixed(), live()), func(p part) bool { return key == p.key || strings.HasPrefix(key, p.key+".") }) {
+			t.Errorf("%s", key)
 		}
 	}
 }
