@@ -149,6 +149,9 @@ func (a *agent) exchange(ctx context.Context, from string) (edge.Reloaded, error
 	if err != nil {
 		return edge.Reloaded{}, err
 	}
+	if t.devices.TakesCommands() {
+		a.countStart()
+	}
 	if err := t.devices.Swap(ctx); err != nil {
 		t.uplinks.drop()
 		return edge.Reloaded{}, &edge.ReloadError{Reasons: []string{err.Error()}}
