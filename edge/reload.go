@@ -13,7 +13,7 @@ type Reloaded struct {
 	Devices  Changes  `json:"devices"`  //
 	Uplinks  Changes  `json:"uplinks"`  //
 	Other    []string `json:"other"`    // keys and sections beside them that changed
-	Warnings []string `json:"warnings"` // of the new config
+	Warnings []string `json:"warnings"` // of the new config, and what of it waits for the next reload or start
 }
 
 // Nothing reports whether the config was as before.

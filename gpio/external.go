@@ -42,7 +42,7 @@ func externalDriver() Driver {
 		Doc: "A device whose hardware is a program on the LAN. A command (on, off, toggle, or set with a number, a text, true or false) becomes an event of kind command under " +
 			"the device's name, with id, verb, wanted (the value to bring about) and within (seconds). Its client sees that in a stream, a WebSocket or a mailbox, does it, and " +
 			"confirms with POST /v1/commands/{id}: {} where it is as wanted, {\"value\": 40} where it came out otherwise, {\"why\": \"...\"} where it could not. " +
-			"answer: the longest that it may take, 20s at most; what is not confirmed by then is told as a command that was not done, and so is what waits when the agent stops: " +
+			"answer: the longest that it may take, 20s at most; what is not confirmed by then is told as a command that was not done, and so is what waits when the agent stops, or a reload changes the device: " +
 			"a client that reads such a command later leaves it alone. POST /v1/devices/{name}/report with {\"value\": true} tells what changed by itself. " +
 			"client: the name of the one key that may play the device; else each that may write its name, and the first to confirm a command is heard. " +
 			"remote: commands from upstream are allowed.",
@@ -155,7 +155,7 @@ func (d *external) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.asking) > 0 {
-		d.settle(d.asking[0], nil, errors.New("not confirmed before the agent stopped"), "device:"+d.env.Name)
+		d.settle(d.asking[0], nil, errors.New("not confirmed before the agent stopped, or a reload stopped the device"), "device:"+d.env.Name)
 	}
 	d.out = nil
 }

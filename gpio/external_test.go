@@ -239,6 +239,35 @@ func TestExternalIsNotConfirmed(t *testing.T) {
 	})
 }
 
+// TestExternalReload: what waits for the client of a device that a reload changes is over
+// at once, once, with its reason; a label alone changes nothing.
+func TestExternalReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLamp(t, "lamp: {external: {answer: 10s}}")
+		defer func() { r.stop() }()
+		r.Pump.Forget()
+		a := r.ask(edge.Command{ID: "waits", Verb: "on"})
+		same, other := spec(t, "external", "lamp: {external: {answer: 10s}}"), spec(t, "external", "lamp: {external: {answer: 5s}}")
+		same.Label, other.Label = "The lamp", "The lamp"
+		reload(t, r.s, same)
+		select {
+		case <-a.done:
+			t.Fatalf("a label ended it: %+v", a.out)
+		default:
+		}
+		reload(t, r.s, other)
+		<-a.done
+		if a.out.Done || !strings.Contains(a.out.Why, "a reload stopped the device") {
+			t.Errorf("%+v, %v", a.out, a.err)
+		}
+		if _, err := r.confirm("waits", "", ""); !errors.Is(err, edge.ErrRefused) || !strings.Contains(err.Error(), "it is over") {
+			t.Errorf("confirmed after it: %v", err)
+		}
+		r.lines(`command {"id":"waits","verb":"on","done":false,"wanted":true,"within":10}`,
+			`command {"id":"waits","verb":"on","done":false,"why":"refused: not confirmed before the agent stopped, or a reload stopped the device"}`)
+	})
+}
+
 // TestExternalRestart: what waits is told as not confirmed, after a stop and after a
 // kill; the value stays.
 func TestExternalRestart(t *testing.T) {
@@ -265,7 +294,7 @@ func TestExternalRestart(t *testing.T) {
 		r.start()
 		defer func() { r.stop() }()
 		r.lines(`command {"id":"stopped","verb":"on","done":false,"wanted":true,"within":10}`,
-			`command {"id":"stopped","verb":"on","done":false,"why":"refused: not confirmed before the agent stopped"}`,
+			`command {"id":"stopped","verb":"on","done":false,"why":"refused: not confirmed before the agent stopped, or a reload stopped the device"}`,
 			`command {"id":"killed","verb":"off","done":false,"wanted":false,"within":10}`,
 			`command {"id":"killed","verb":"off","done":false,"why":"refused: not confirmed before the agent was cut off"}`)
 		if _, err := r.confirm("killed", "", ""); !errors.Is(err, edge.ErrRefused) || !strings.Contains(err.Error(), "is over") {

@@ -50,16 +50,13 @@ func newHeard(opt *SourceOptions, asks func() time.Duration) *heard {
 		last: map[string]queue.Stamp{}, kept: map[string]queue.Stamp{}, acked: map[string]uint64{}}
 }
 
-// name says which uplinks there are, and gives those that there were. What was heard
-// before is read; who was never heard was so just now.
-func (h *heard) name(names []string) (before []string) {
+// name says which uplinks there are at a start. What was heard before is read; who was
+// never heard was so just now.
+func (h *heard) name(names []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	before, h.names = h.names, names
+	h.names = names
 	for _, name := range names {
-		if _, ok := h.last[name]; ok {
-			continue
-		}
 		var at queue.Stamp
 		if b, ok := h.rows.Get(heardTable, name); ok && json.Unmarshal(b, &at) == nil {
 			h.last[name], h.kept[name] = at, at
@@ -67,7 +64,28 @@ func (h *heard) name(names []string) (before []string) {
 		}
 		h.last[name] = h.clock.Stamp()
 	}
+}
+
+// rename says which uplinks there are from a reload on, and gives those before. One that
+// was not there was heard just now, and so were all where nobody asked for them: that
+// nothing is known of a time is no reason to go offline.
+func (h *heard) rename(names []string, asked bool) (before []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, h.names = h.names, names
+	for _, name := range names {
+		if !asked || !slices.Contains(before, name) {
+			h.last[name] = h.clock.Stamp()
+		}
+	}
 	return before
+}
+
+// restore takes back a rename: what was heard counts as before it.
+func (h *heard) restore(names []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.names = names
 }
 
 // check refuses uplinks that are not there.

@@ -35,7 +35,8 @@ type Outlet struct {
 	mu       sync.Mutex
 	queue    []queued
 	emitting bool
-	stored   []byte // the newest stateRow, stored or on its way
+	idle     chan struct{} // closed once nobody emits; nil: nobody waits for that
+	stored   []byte        // the newest stateRow, stored or on its way
 	status   status
 	tried    func() // called when it works, or failed; may be nil
 }
@@ -185,13 +186,35 @@ func (o *Outlet) Flush() {
 		return
 	}
 	o.emitting = true
-	defer func() { o.emitting = false }()
+	defer func() {
+		o.emitting = false
+		if o.idle != nil {
+			close(o.idle)
+			o.idle = nil
+		}
+	}()
 	for len(o.queue) > 0 {
 		q := o.queue[0]
 		o.queue = o.queue[1:]
 		o.emit(q)
 	}
 	o.queue = nil
+}
+
+// drain waits until all that was queued is emitted, whoever does that: a reaction may
+// hold it up.
+func (o *Outlet) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.emitting {
+		if o.idle == nil {
+			o.idle = make(chan struct{})
+		}
+		idle := o.idle
+		o.mu.Unlock()
+		<-idle
+		o.mu.Lock()
+	}
 }
 
 // emit hands one report to the Pump without the lock, since the Pump reacts
@@ -279,7 +302,8 @@ func (o *Outlet) begin(tried func()) {
 func (o *Outlet) relabel(spec Spec) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.spec = spec
+	to := &o.spec // name and driver are the same, and read without the lock
+	to.Label, to.Room, to.Tags, to.At, to.Ring, to.Options = spec.Label, spec.Room, spec.Tags, spec.At, spec.Ring, spec.Options
 }
 
 // inherit goes on with the durable state of another outlet of the same device,

@@ -27,5 +27,5 @@ func holdOwn(own []OwnLine) (map[edge.Pin]string, error) {
 
 // ownLine requests a line for the agent itself.
 func (s *Source) ownLine(name string, pin edge.Pin, cfg LineConfig) (Line, error) {
-	return s.liner(Spec{Name: name}, newHeldLines(), &tap{})(pin, cfg)
+	return s.liner(Spec{Name: name}, newHeldLines(), newTap())(pin, cfg)
 }

@@ -44,7 +44,7 @@ type post struct {
 // shift is one run of a post, from its start until it was told to stop and did.
 type shift struct {
 	stop  context.CancelFunc
-	done  chan struct{} // closed when it has left its hardware
+	done  chan struct{} // closed when it has left its hardware, and told all
 	tried chan struct{} // closed when it has its lines, works, or failed
 }
 

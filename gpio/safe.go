@@ -49,8 +49,13 @@ func (s *Source) Resume() {
 }
 
 // TakesCommands reports whether any device takes commands.
-func (s *Source) TakesCommands() bool {
-	for _, r := range s.now().all {
+func (s *Source) TakesCommands() bool { return s.now().takesCommands() }
+
+// TakesCommands reports whether any device of the plan takes commands.
+func (p *Plan) TakesCommands() bool { return p.next.takesCommands() }
+
+func (f *fleet) takesCommands() bool {
+	for _, r := range f.all {
 		if _, ok := r.dev.(Commander); ok {
 			return true
 		}

@@ -1,7 +1,9 @@
 package gpio
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -46,8 +48,12 @@ type simW1 struct {
 // that it has not is absent, as on a board that it is not wired to.
 func (t *Twin) equip(spec Spec, env *Env) error {
 	cfg, ok := spec.Options.(*DS18B20)
-	if !ok {
-		return nil
+	id := ""
+	if ok {
+		id = strings.ToLower(cfg.ID)
+	}
+	if id != "auto" && !isW1ID(id) {
+		return nil // another driver, or what this one will refuse
 	}
 	if t.dir == "" {
 		dir, err := os.MkdirTemp("", "fieldpost-twin-")
@@ -57,11 +63,10 @@ func (t *Twin) equip(spec Spec, env *Env) error {
 		t.dir = dir
 	}
 	rnd := Stream(t.opt.Seed, "sensor "+spec.Name)
-	id := strings.ToLower(cfg.ID)
 	if id == "auto" {
 		id = fmt.Sprintf("28-%012x", rnd.Uint64()&(1<<48-1))
 	}
-	root := filepath.Join(t.dir, spec.Name) // each sensor has a bus, so that auto finds the one
+	root := filepath.Join(t.dir, spec.Name, id) // each sensor has a bus, so that auto finds the one
 	if err := layW1(root, id); err != nil {
 		return fmt.Errorf("make the simulated 1-wire bus: %w", err)
 	}
@@ -75,7 +80,8 @@ func (t *Twin) equip(spec Spec, env *Env) error {
 	return nil
 }
 
-// layW1 makes a folder as the kernel has one for a bus with a sensor.
+// layW1 makes a folder as the kernel has one for a bus with a sensor. One that is there
+// stays: another config of the device may find the same sensor, and be refused.
 func layW1(root, id string) error {
 	devices := filepath.Join(root, "sys/bus/w1/devices")
 	sensor := filepath.Join(root, "sys/devices/w1_bus_master1", id)
@@ -84,11 +90,13 @@ func layW1(root, id string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(sensor, "temperature"), nil, 0o444); err != nil {
+	file, err := os.OpenFile(filepath.Join(sensor, "temperature"), os.O_CREATE|os.O_RDONLY, 0o444)
+	if err != nil {
 		return err
 	}
+	_ = file.Close() // nothing was written
 	for name, to := range map[string]string{"w1_bus_master1": "../../../devices/w1_bus_master1", id: "../../../devices/w1_bus_master1/" + id} {
-		if err := os.Symlink(to, filepath.Join(devices, name)); err != nil {
+		if err := os.Symlink(to, filepath.Join(devices, name)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

@@ -142,7 +142,7 @@ func (s *Source) newRunner(spec Spec, links *modbusLinks) (*runner, error) {
 		if d.Name != spec.Driver {
 			continue
 		}
-		log, held, tap := s.opt.Log.With("device", spec.Name), newHeldLines(), &tap{}
+		log, held, tap := s.opt.Log.With("device", spec.Name), newHeldLines(), newTap()
 		env := Env{Name: spec.Name, Line: s.liner(spec, held, tap), Clock: s.opt.Clock, Root: s.opt.Root, Safe: s.safe.on, Log: log,
 			Serial: s.opt.Serial, Dial: s.opt.Dial, modbus: links, locks: s.locks, heard: s.heard,
 			I2C: func(bus string) (I2CBus, error) { return s.buses.i2c(bus, spec.Name) },

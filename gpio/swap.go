@@ -35,6 +35,7 @@ func (s *Source) begin(r *runner) {
 		}
 		if ctx.Err() == nil {
 			r.run(ctx)
+			r.out.drain() // before the one in its place tells anything
 		}
 	})
 }
@@ -71,7 +72,7 @@ func (p *Plan) Swap(ctx context.Context) error {
 			r.out.inherit(old.out)
 		}
 	}
-	p.uplinks = s.heard.name(p.uplinks)
+	p.uplinks = s.heard.rename(p.uplinks, s.asksOffline() > 0)
 	s.fleet.Store(p.next)
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.undo())
@@ -79,7 +80,7 @@ func (p *Plan) Swap(ctx context.Context) error {
 	for _, settle := range p.settle {
 		settle()
 	}
-	s.forget(p.leave, p.next)
+	s.part(p.leave, p.next)
 	s.flush()
 	return nil
 }
@@ -156,14 +157,14 @@ func (p *Plan) start(ctx context.Context) error {
 func (p *Plan) undo() error {
 	s := p.source
 	err := s.dismiss(context.Background(), p.enter)
-	s.forget(p.enter, p.old)
+	s.part(p.enter, p.old)
 	for _, r := range p.enter {
 		if old := p.before[r.post]; old != nil {
 			old.out.inherit(r.out)
 		}
 	}
 	s.fleet.Store(p.old)
-	s.heard.name(p.uplinks)
+	s.heard.restore(p.uplinks)
 	return errors.Join(err, s.back(p.leave))
 }
 
@@ -175,6 +176,20 @@ func (s *Source) flush() {
 	if err := s.opt.Pump.Commit(ctx); err != nil {
 		s.opt.Log.Warn("store what the devices that left told last", "err", err)
 	}
+}
+
+// part ends what went by devices that are no more: who records one is told, and what
+// they parked is released.
+func (s *Source) part(left []*runner, next *fleet) {
+	for _, r := range left {
+		switch now := next.byName[r.spec.Name]; {
+		case now == nil:
+			r.tap.end("a reload took the device away")
+		case now.post != r.post:
+			r.tap.end("a reload put another device in its place")
+		}
+	}
+	s.forget(left, next)
 }
 
 // forgetter is a chip that keeps parked requests by itself. Those of the kernel's

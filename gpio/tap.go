@@ -25,9 +25,30 @@ const (
 type tap struct {
 	to    atomic.Pointer[recorder] // nil: nobody records
 	began atomic.Int64             // when the schedule of the present run began, on CLOCK_MONOTONIC
+	over  chan struct{}            // closed when the device is no more
 
 	mu    sync.Mutex
 	lines []*tappedLine // of the present run
+	why   string        // it is no more; "" while it is
+}
+
+func newTap() *tap { return &tap{over: make(chan struct{})} }
+
+// end is the end of the device, whose hardware it has left.
+func (t *tap) end(why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.why == "" {
+		t.why = why
+		close(t.over)
+	}
+}
+
+// ended is why the device is no more; "" while it is.
+func (t *tap) ended() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.why
 }
 
 // recorder is one who records. What it can't hold is counted, and told in its place.
@@ -130,7 +151,8 @@ func (t *tap) reading(mono int64, r reading, err error) {
 // finite reports whether JSON can tell a number; none is fine.
 func finite(v *float64) bool { return v == nil || !math.IsNaN(*v) && !math.IsInf(*v, 0) }
 
-// Record writes a trace of a device, line by line, until ctx is done: head fills in
+// Record writes a trace of a device, line by line, until ctx is done, or a reload takes
+// the device away or puts another in its place, as the last line then says: head fills in
 // what the Source does not know, and write gets each line with its newline. It blocks
 // nothing of the device: what write is too slow for is told as lost. The error is
 // edge.ErrNoDevice, edge.ErrRefused where another records it, or write's.
@@ -158,6 +180,8 @@ func (s *Source) Record(ctx context.Context, device string, head func(*TraceHead
 			if err := writeStep(step, write); err != nil {
 				return err
 			}
+		case <-r.tap.over:
+			return rec.end(r.tap, s.opt.Clock.Stamp().Mono, write)
 		case <-ctx.Done():
 			return rec.end(r.tap, s.opt.Clock.Stamp().Mono, write)
 		}
@@ -182,7 +206,7 @@ func (r *recorder) end(t *tap, mono int64, write func(line []byte) error) error 
 			return err
 		}
 	}
-	return writeStep(TraceStep{End: mono}, write)
+	return writeStep(TraceStep{End: mono, Why: t.ended()}, write)
 }
 
 func writeStep(v any, write func(line []byte) error) error {

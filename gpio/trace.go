@@ -77,6 +77,7 @@ type TraceStep struct {
 	Reading *TraceReading `json:"reading,omitempty"`
 	Lost    uint64        `json:"lost,omitempty"` // so many steps were not written: the reader was too slow
 	End     int64         `json:"end,omitempty"`  // the last line: CLOCK_MONOTONIC at the end
+	Why     string        `json:"why,omitempty"`  // of the last line: it ended before it was to
 }
 
 // mono is when the step was; 0 where it has no time.
@@ -96,6 +97,7 @@ type Trace struct {
 	Steps []TraceStep
 	Lost  uint64 // steps that the recorder could not keep
 	Whole bool   // it has its last line
+	Why   string // why it ended before it was to; "" where it did not
 }
 
 // End is the time of the last step, on the recorded board's CLOCK_MONOTONIC.
@@ -159,7 +161,7 @@ func (t *Trace) step(line []byte) error {
 	case s.Lost > 0:
 		t.Lost += s.Lost
 	case s.End != 0:
-		t.Whole = true
+		t.Whole, t.Why = true, s.Why
 	case s.Edge == nil && s.Reading == nil:
 		return errors.New("it is neither an edge, a reading, what was lost nor the end")
 	}

@@ -53,14 +53,14 @@ func anyone(addr netip.Addr) principal {
 	return principal{name: "anonymous", role: roleNone, addr: addr}
 }
 
-// enter makes a place for a stream or socket. Its key may have been deleted since
-// it was looked at: then what the deletion ended did not have this one in it yet.
+// enter makes a place for a stream or socket. Its key may have been deleted, or be
+// another by a reload, since it was looked at: then what the deletion ended did not have this one in it yet.
 func (s *Server) enter(ctx context.Context, kind string, who principal) (context.Context, *client, error) {
 	ctx, me, err := s.clients.enter(ctx, kind, who)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !who.socket && !s.access.keys.has(who.id) {
+	if !who.socket && !s.access.keys.opens(who) {
 		s.clients.leave(me)
 		return nil, nil, unauthorized("the key is not known")
 	}

@@ -31,7 +31,7 @@ func newFront(opt Options) (*front, error) {
 // TLS (with or without it as before), Keys and Mailboxes; all else stays. It reads the
 // secrets of the keys, and changes nothing. What it gives puts them in force: streams
 // of keys that are no more end. Its error is that mailboxes are not stored yet; that
-// is tried again with the next start.
+// is tried again with the next call, and the next start.
 // changed are "keys" and "api.tls", where those have other secrets or another
 // certificate: a config may name them as before.
 func (s *Server) Prepare(opt Options) (apply func(context.Context) error, changed []string, err error) {

@@ -118,7 +118,7 @@ func (k *keyring) find(secret string) (principal, bool) {
 		return principal{}, false
 	}
 	h := &k.keys[at]
-	return principal{id: h.row.ID, name: h.row.Name, role: h.role, names: h.row.Names}, true
+	return principal{id: h.row.ID, name: h.row.Name, role: h.role, names: h.row.Names, hash: h.hash}, true
 }
 
 // list gives all keys, without what would open anything.
@@ -143,11 +143,14 @@ func (k *keyring) get(id string) (keyRow, bool) {
 	return keyRow{}, false
 }
 
-// has reports whether there still is a key with an id.
-func (k *keyring) has(id string) bool {
+// opens reports whether there still is the key that opened for somebody, with the same
+// secret and scope.
+func (k *keyring) opens(who principal) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return slices.ContainsFunc(k.keys, func(h heldKey) bool { return h.row.ID == id })
+	return slices.ContainsFunc(k.keys, func(h heldKey) bool {
+		return h.row.ID == who.id && h.hash == who.hash && h.role == who.role && slices.Equal(h.row.Names, who.names)
+	})
 }
 
 // opens reports whether there still is a key with an id, and its role.

@@ -31,6 +31,8 @@ type mailboxes struct {
 	agent string
 	max   int
 
+	adopting chan struct{} // has a token while the store's are made what the config says
+
 	mu    sync.Mutex
 	given []Mailbox
 	boxes map[string]*box
@@ -70,7 +72,7 @@ func newMailboxes(d Deps, opt Options, max int) (*mailboxes, error) {
 	if err := checkGivenBoxes(opt.Mailboxes, max); err != nil {
 		return nil, err
 	}
-	return &mailboxes{d: d, agent: opt.Agent, max: max, given: opt.Mailboxes, boxes: map[string]*box{}}, nil
+	return &mailboxes{d: d, agent: opt.Agent, max: max, given: opt.Mailboxes, boxes: map[string]*box{}, adopting: make(chan struct{}, 1)}, nil
 }
 
 // checkGivenBoxes refuses mailboxes of the config that can't be.
@@ -190,8 +192,15 @@ func (m *mailboxes) run(ctx context.Context, log *slog.Logger) {
 }
 
 // adopt makes the store's mailboxes what the config says. One that has left the
-// config becomes a client's, and goes when nobody uses it.
+// config becomes a client's, and goes when nobody uses it. One at a time does this: what
+// the start has not written yet must not undo what a reload gave.
 func (m *mailboxes) adopt(ctx context.Context) error {
+	select {
+	case m.adopting <- struct{}{}:
+		defer func() { <-m.adopting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	m.mu.Lock()
 	given := m.given
 	m.mu.Unlock()

@@ -77,10 +77,17 @@ func TestPrepare(t *testing.T) {
 		t.Fatal(changed, err)
 	}
 	r.want(200, "GET", "/v1/status", readKey, "") // nothing yet
+	late, ok := r.server.access.keys.find(readKey)
+	if !ok || !r.server.access.keys.opens(late) {
+		t.Error("the key opens nothing")
+	}
 	if err := apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	<-ended
+	if _, _, err := r.server.enter(t.Context(), "stream", late); err == nil { // its key was looked at just before
+		t.Error("a stream was opened with the secret before")
+	}
 	r.want(401, "GET", "/v1/status", readKey, "")
 	r.want(401, "GET", "/v1/status", kitchenKey, "")
 	r.want(200, "GET", "/v1/status", "another", "", header{"Host": "pi.example.org"})

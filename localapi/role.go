@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 
@@ -49,7 +50,8 @@ type principal struct {
 	role   role
 	names  []string // patterns that bound it; nil: all names
 	socket bool
-	addr   netip.Addr // invalid on a Unix socket
+	addr   netip.Addr        // invalid on a Unix socket
+	hash   [sha256.Size]byte // of the key
 }
 
 // sees reports whether a name is within the principal's scope.

@@ -64,7 +64,7 @@ type Forwarder struct {
 	meter   meter
 	suspect suspects
 	closing sync.WaitGroup  // connections that are being closed
-	shown   map[string]bool // devices whose state the peer has; of the session that is up
+	shown   map[string]bool // devices whose state the peer has; of the session that is up, and of Follow before Run
 
 	mu      sync.Mutex
 	state   status

@@ -109,6 +109,10 @@ func (s *session) withdraw(ctx context.Context, to stater, told map[string]strin
 	return true
 }
 
+// Follow goes on from another forwarder of the same name, whose Run has returned: states
+// that it published of devices that are there no more are taken back. Call it before Run.
+func (f *Forwarder) Follow(before *Forwarder) { maps.Copy(f.shown, before.shown) }
+
 // find reads a device's current event, if its ring is one of this uplink's. It
 // may not be stored yet: then the next flush brings us back.
 func (s *session) find(d *edge.DeviceStatus) (edge.Event, bool) {

@@ -24,7 +24,8 @@ func recordVerb(a *app) *cobra.Command {
 		Long: `Writes every edge that the kernel gives the device, with its time and numbers, and
 every reading of its sensor before anything judges it, a line of JSON each, as they
 come. The first line says what device it is and where it stood. "fieldpost sim" plays
-it on the twin. It ends after --for, or when it is interrupted. The device notices
+it on the twin. It ends after --for, when it is interrupted, or when a reload takes the
+device away or puts another in its place, which it tells. The device notices
 nothing: what this program is too slow for is told as lost.`,
 		Example: `  fieldpost record door --for 10m -f door.ndjson
   fieldpost sim door.ndjson`,
@@ -47,7 +48,11 @@ nothing: what this program is too slow for is told as lost.`,
 		if *out == asJSON {
 			return printJSON(a.Err, done)
 		}
-		_, err = fmt.Fprintf(a.Err, "fieldpost: %s: %d edges, %d readings, %d lost\n", args[0], done.Edges, done.Readings, done.Lost)
+		early := ""
+		if done.Why != "" {
+			early = "; it ended early: " + oneLine(done.Why)
+		}
+		_, err = fmt.Fprintf(a.Err, "fieldpost: %s: %d edges, %d readings, %d lost%s\n", args[0], done.Edges, done.Readings, done.Lost, early)
 		return err
 	}
 	return cmd
@@ -59,7 +64,8 @@ type recorded struct {
 	Edges    int    `json:"edges"`
 	Readings int    `json:"readings"`
 	Lost     uint64 `json:"lost"`
-	Whole    bool   `json:"whole"` // it ended by itself
+	Whole    bool   `json:"whole"`         // it ended by itself
+	Why      string `json:"why,omitempty"` // before its time
 }
 
 // record writes a trace of a device to a file, as it comes.
@@ -106,7 +112,7 @@ func (a *app) record(ctx context.Context, device, file, last string) (*recorded,
 }
 
 func summed(device string, tr *gpio.Trace) *recorded {
-	sum := &recorded{Device: device, Lost: tr.Lost, Whole: tr.Whole}
+	sum := &recorded{Device: device, Lost: tr.Lost, Whole: tr.Whole, Why: tr.Why}
 	for i := range tr.Steps {
 		switch s := &tr.Steps[i]; {
 		case s.Edge != nil:

@@ -28,6 +28,7 @@ type agent struct {
 	wear  *wear
 
 	starts  *starts           // nil where crashes are not counted
+	counted *starts           // since a reload that gave the first device that drives something; nil: none did
 	lines   *gpio.KernelBoard // nil on a simulated board
 	twin    *gpio.Twin        // nil where nothing is simulated
 	source  *gpio.Source

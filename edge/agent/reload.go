@@ -149,14 +149,17 @@ func (a *agent) exchange(ctx context.Context, from string) (edge.Reloaded, error
 	if err != nil {
 		return edge.Reloaded{}, err
 	}
+	if t.devices.TakesCommands() {
+		a.countStart()
+	}
 	if err := t.devices.Swap(ctx); err != nil {
 		t.uplinks.drop()
 		return edge.Reloaded{}, &edge.ReloadError{Reasons: []string{err.Error()}}
 	}
 	before := a.config().Hash
-	a.put(ctx, t)
+	late := a.put(ctx, t)
 	done := edge.Reloaded{Config: next.Hash, Before: before, Devices: t.devices.Changes, Uplinks: t.uplinks.changes,
-		Other: append([]string{}, t.other...), Warnings: append([]string{}, next.Warnings...)}
+		Other: append([]string{}, t.other...), Warnings: append(append([]string{}, next.Warnings...), late...)}
 	if !done.Nothing() {
 		a.tellReload(&done, from)
 	}
@@ -179,8 +182,9 @@ func loadError(err error) error {
 	return no
 }
 
-// put puts in force what can't fail any more. What takes long ends once ctx is done.
-func (a *agent) put(ctx context.Context, t *turnover) {
+// put puts in force what can't fail any more. What takes long ends once ctx is done. late
+// is what comes only with the next start or reload.
+func (a *agent) put(ctx context.Context, t *turnover) (late []string) {
 	a.taken.Store(t.next)
 	if t.store {
 		a.store.SetLimits(limitsOf(&t.next.Store))
@@ -188,12 +192,13 @@ func (a *agent) put(ctx context.Context, t *turnover) {
 		a.wear.allow(t.next.Store.Wear.PerDay())
 	}
 	if err := t.api(ctx); err != nil {
-		a.log.Error("store the mailboxes of the config", "err", err)
+		late = append(late, fmt.Sprintf("the mailboxes of the config are not all stored, which the next reload or start tries again: %v", err))
 	}
 	a.uplinks.swap(ctx, t.uplinks)
 	if a.lines != nil {
 		a.lines.Release(a.source.Lines())
 	}
+	return late
 }
 
 // tellReload tells what changed, into the ring of what people look up later.

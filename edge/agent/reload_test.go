@@ -209,6 +209,7 @@ func TestReloadSignal(t *testing.T) {
 // counting counts who connects to a broker.
 type counting struct {
 	mqtt.HookBase
+	broker    *mqtt.Server
 	here, all atomic.Int32
 }
 
@@ -232,6 +233,7 @@ func startBroker(t *testing.T) (addr string, c *counting) {
 	t.Helper()
 	c = &counting{}
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
+	c.broker = s
 	l := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
 	for _, err := range []error{s.AddHook(c, nil), s.AddListener(l), s.Serve()} {
 		if err != nil {
@@ -283,6 +285,23 @@ func TestReloadUplinks(t *testing.T) {
 	defer store.Close()
 	if got := strings.Join(store.Cursors(), " "); got != "more same" {
 		t.Errorf("cursors %s", got)
+	}
+}
+
+// TestReloadOfADeviceAndItsUplink: a device that leaves with the same reload that changes
+// an uplink leaves no state behind at the broker.
+func TestReloadOfADeviceAndItsUplink(t *testing.T) {
+	addr, peer := startBroker(t)
+	shown := func(device string) bool { return len(peer.broker.Topics.Messages("fieldpost/box/state/"+device)) > 0 }
+	r := newReloader(t, fmt.Sprintf("devices: {door: {digital_in: GPIO17}, bell: {digital_in: GPIO22}}\nuplinks: {cloud: {mqtt: \"mqtt://%s\"}}\n", addr))
+	r.until("both states are there", func() bool { return shown("door") && shown("bell") })
+	r.write(fmt.Sprintf("devices: {bell: {digital_in: GPIO22}}\nuplinks: {cloud: {mqtt: \"mqtt://%s\", batch: {events: 20}}}\n", addr))
+	if done := r.reload(200); strings.Join(done.Uplinks.Changed, "") != "cloud" || strings.Join(done.Devices.Removed, "") != "door" {
+		t.Errorf("%+v", done)
+	}
+	r.until("the state of the door is taken back", func() bool { return !shown("door") })
+	if !shown("bell") {
+		t.Error("so is that of the bell")
 	}
 }
 

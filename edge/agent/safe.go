@@ -34,13 +34,27 @@ func (a *agent) beginStart() {
 	}
 }
 
-// endStart notes that this run ends in good order.
-func (a *agent) endStart() {
-	if a.starts == nil {
+// countStart notes that this run counts from now on, where a reload gives it the first
+// device that drives something. The caller has the turn of reloads.
+func (a *agent) countStart() {
+	if a.opt.Simulate || a.starts != nil || a.counted != nil {
 		return
 	}
-	if err := a.starts.end(); err != nil {
-		a.log.Error("note that the agent ends in good order: it counts as a crash", "err", err)
+	a.counted = &starts{file: filepath.Join(a.opt.Config.DataDir, "running"), row: startsRow{Boot: a.board.BootID, Up: uptime(a.board)}}
+	if err := a.counted.begin(); err != nil {
+		a.log.Error("note that the agent runs: a crash of it would not count", "err", err)
+	}
+}
+
+// endStart notes that this run ends in good order.
+func (a *agent) endStart() {
+	for _, s := range []*starts{a.starts, a.counted} {
+		if s == nil {
+			continue
+		}
+		if err := s.end(); err != nil {
+			a.log.Error("note that the agent ends in good order: it counts as a crash", "err", err)
+		}
 	}
 }
 

@@ -112,6 +112,7 @@ func (s *uplinkSet) run(l *lane, before *lane) {
 		defer stop()
 		if before != nil {
 			<-before.done
+			l.f.Follow(before.f)
 		}
 		return l.f.Run(ctx)
 	})
