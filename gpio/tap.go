@@ -143,7 +143,7 @@ func (s *Source) Record(ctx context.Context, device string, head func(*TraceHead
 	if !r.tap.to.CompareAndSwap(nil, rec) {
 		return fmt.Errorf("%w: %s is being recorded already", edge.ErrRefused, device)
 	}
-	defer r.tap.to.Store(nil)
+	defer r.tap.to.CompareAndSwap(rec, nil) // once it has ended, another may record
 	h, err := r.traceHead(ctx, rec, s.opt.Clock)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *Source) Record(ctx context.Context, device string, head func(*TraceHead
 // end writes what is left, and the last line. The lock is not held over a write: an edge
 // that is on its way may still want it.
 func (r *recorder) end(t *tap, mono int64, write func(line []byte) error) error {
-	t.to.Store(nil)
+	t.to.CompareAndSwap(r, nil)
 	r.mu.Lock()
 	left := make([]TraceStep, 0, len(r.steps)+1)
 	for len(r.steps) > 0 {

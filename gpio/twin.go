@@ -29,6 +29,7 @@ type TwinOptions struct {
 	Seed   uint64    // 0: as any other
 	Sensor SimSensor // how the simulated sensors behave
 	Mono   func() int64
+	Alone  bool // no device reaches the network either
 }
 
 // NewTwin makes a twin. Close it.

@@ -17,7 +17,7 @@ func (a *agent) record(ctx context.Context, device string, write func(line []byt
 		var shown struct {
 			Devices map[string]map[string]any `yaml:"devices"`
 		}
-		if yaml.Unmarshal(a.opt.Config.Redacted(), &shown) != nil {
+		if yaml.Unmarshal(a.config().Redacted(), &shown) != nil {
 			return // the trace goes without; sim asks for a config then
 		}
 		if b, err := json.Marshal(shown.Devices[device]); err == nil && shown.Devices[device] != nil {
