@@ -91,6 +91,13 @@ func (t *tap) begin(mono int64) {
 	t.lines = nil
 }
 
+// end is the end of a run: it has closed or parked its lines.
+func (t *tap) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = nil
+}
+
 // NextEdge gives the edge, and records it.
 func (l *tappedLine) NextEdge(ctx context.Context) (Edge, error) {
 	e, err := l.Line.NextEdge(ctx)

@@ -207,6 +207,112 @@ func TestRecordLosesAndTells(t *testing.T) {
 	}
 }
 
+// TestRecordAfterFailure: a device that failed and waits is recorded, and the next recorder
+// is not cut off by the end of the one before.
+func TestRecordAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		b.Board.Unplug()
+		bench.Pass(time.Millisecond) // it waits for its next try
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "door", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || len(tr.Head.Lines) != 0 || !tr.Whole {
+			t.Errorf("%v, %v: %+v", err, rerr, tr)
+		}
+	})
+}
+
+// TestRecordAgainAtOnce: while the last lines of a recording are written another one may
+// begin, and goes on when the first has ended.
+func TestRecordAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		first, endFirst := context.WithCancel(t.Context())
+		second, endSecond := context.WithCancel(t.Context())
+		lines, edges := 0, 0
+		goOn, done := make(chan struct{}), make(chan error, 2)
+		go func() {
+			done <- src.Record(first, "door", func(*gpio.TraceHead) {}, func([]byte) error {
+				if lines++; lines == 2 {
+					<-goOn
+				}
+				return nil
+			})
+		}()
+		bench.Pass(time.Second)
+		endFirst()
+		synctest.Wait() // it writes its last line
+		go func() {
+			done <- src.Record(second, "door", func(*gpio.TraceHead) {}, func(line []byte) error {
+				if bytes.HasPrefix(line, []byte(`{"edge"`)) {
+					edges++
+				}
+				return nil
+			})
+		}()
+		bench.Pass(time.Second)
+		close(goOn)
+		synctest.Wait()
+		if err := b.Board.Drive("GPIO17", true); err != nil {
+			t.Fatal(err)
+		}
+		bench.Pass(time.Second)
+		endSecond()
+		if err := errors.Join(<-done, <-done); err != nil || edges != 1 || lines != 2 {
+			t.Errorf("%v: %d edges for the second, %d lines for the first", err, edges, lines)
+		}
+	})
+}
+
+// TestTraceCutOff: a trace whose last line is torn is read up to it; one that is damaged
+// elsewhere is refused with the line.
+func TestTraceCutOff(t *testing.T) {
+	const head = `{"fieldpost":"trace","version":1,"device":"a","driver":"sim","mono":7}` + "\n"
+	const edge = `{"edge":{"pin":"GPIO17","mono":8}}` + "\n"
+	tr, err := gpio.ReadTrace(strings.NewReader(head + edge + edge[:9]))
+	if err != nil || len(tr.Steps) != 1 || tr.Whole {
+		t.Errorf("%+v, %v", tr, err)
+	}
+	for text, word := range map[string]string{
+		head + edge[:9] + "\n" + edge: "line 2",
+		head[:20]:                     "line 1",
+		head + edge + `{"edge":{"mono":-1}}` + "\n":                       "line 3: its time",
+		head + "\n\n" + `{"reading":{"mono":9000000000000000000}}` + "\n": "line 4: its time",
+		strings.Replace(head, "7", "9000000000000000000", 1):              "line 1: mono",
+		head + strings.Repeat("x", 300<<10):                               "line 2",
+	} {
+		if _, err := gpio.ReadTrace(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%.100q: %v, want %s", text, err, word)
+		}
+	}
+}
+
+// TestReplayOfAnotherRequest: edges of a line that the device did not hold when the
+// recording began can't be replayed as they were.
+func TestReplayOfAnotherRequest(t *testing.T) {
+	b := bench.NewBench(t)
+	tr := &gpio.Trace{Head: gpio.TraceHead{Device: "door", Driver: "digital_in", Lines: []gpio.TraceLine{{Pin: "GPIO17", Request: "a-1"}}},
+		Steps: []gpio.TraceStep{{Edge: &gpio.TraceEdge{Pin: "GPIO17", Request: "a-1"}}, {Edge: &gpio.TraceEdge{Pin: "GPIO17", Request: "a-2"}}}}
+	if err := gpio.NewTwin(gpio.TwinOptions{Board: b.Board}).Replay(tr); err == nil || !strings.Contains(err.Error(), `"a-2"`) {
+		t.Error(err)
+	}
+	tr.Steps = tr.Steps[:1]
+	if err := gpio.NewTwin(gpio.TwinOptions{Board: b.Board}).Replay(tr); err != nil {
+		t.Error(err)
+	}
+}
+
 // until asks until it is so.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -129,11 +129,20 @@ func (w *simWorld) act(s *simStep) func() error {
 	case s.Drive != "":
 		return func() error { return w.drive(s.Drive, s.To) }
 	case s.Pulses != "":
-		return func() error { w.pulses(s); return nil }
+		return func() error { return w.pulses(s) }
 	case s.Clock != 0:
-		return func() error { w.board.Step(time.Duration(s.Clock)); return nil }
+		return func() error { return w.setClock(time.Duration(s.Clock)) }
 	}
 	return func() error { return w.command(s) }
+}
+
+// setClock sets the wall clock forward, or back.
+func (w *simWorld) setClock(by time.Duration) error {
+	if to := w.board.Board().Wall().Add(by); !simYear(to) {
+		return fmt.Errorf("set the clock to %s: its year is one of %s", to.UTC().Format(time.RFC3339), simYears)
+	}
+	w.board.Step(by)
+	return nil
 }
 
 func (w *simWorld) drive(pin edge.Pin, to string) error {
@@ -151,7 +160,10 @@ func (w *simWorld) drive(pin edge.Pin, to string) error {
 }
 
 // pulses puts the changes of a train of pulses into the queue.
-func (w *simWorld) pulses(s *simStep) {
+func (w *simWorld) pulses(s *simStep) error {
+	if w.queue.Len() >= simQueued {
+		return fmt.Errorf("pulses of %s: there are %d trains of pulses already", s.Pulses, simQueued)
+	}
 	left, level := 2*s.Count, false
 	at := time.Since(w.began)
 	w.add(&simItem{at: at,
@@ -159,6 +171,7 @@ func (w *simWorld) pulses(s *simStep) {
 		next: func(at time.Duration) (time.Duration, bool) {
 			return at + time.Duration(s.Period)/2, left > 0
 		}})
+	return nil
 }
 
 // command does a command. A refusal is told by an event like any other.
