@@ -270,8 +270,8 @@ func (o *Outlet) trace(h *TraceHead) {
 		h.State, _ = o.rows.Get(stateTable, o.key())
 	}
 	h.Unit = o.status.unit
-	var v float64
+	var v *float64 // null stays nil
 	if o.status.since != nil && json.Unmarshal(o.status.value, &v) == nil {
-		h.Told, h.ToldAt = &v, o.status.since.Mono
+		h.Told, h.ToldAt = v, o.status.since.Mono
 	}
 }

@@ -40,7 +40,7 @@ type TraceHead struct {
 	Mono    int64           `json:"mono"`              // CLOCK_MONOTONIC at the beginning, ns
 	Began   int64           `json:"began"`             // when the device began its present run: its schedule goes by that
 	State   json.RawMessage `json:"state,omitempty"`   // the device's durable row at the beginning
-	Told    *float64        `json:"told,omitempty"`    // the number that was reported last, where it is one
+	Told    *float64        `json:"told,omitempty"`    // the number that was reported last; none: that there is no value, or nothing, where ToldAt is 0
 	ToldAt  int64           `json:"told_at,omitempty"` // when, on CLOCK_MONOTONIC
 	Unit    string          `json:"unit,omitempty"`    // of readings
 	Lines   []TraceLine     `json:"lines,omitempty"`   // the inputs that the device holds

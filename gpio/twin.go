@@ -165,8 +165,11 @@ func (d *replayed) Pins() (pins []edge.Pin) {
 // the device, whose next one began with nothing told.
 func (d *replayed) Run(ctx context.Context, out *Outlet) error {
 	s := sampler{Sampling: d.sampling, unit: d.trace.Head.Unit}
-	if h := &d.trace.Head; h.Told != nil && d.next == 0 {
-		s.told, s.last, s.lastAt = true, *h.Told, time.Now().Add(-time.Duration(d.env.Clock.Stamp().Mono-h.ToldAt))
+	if h := &d.trace.Head; h.ToldAt != 0 && d.next == 0 {
+		s.told, s.bad, s.lastAt = true, h.Told == nil, time.Now().Add(-time.Duration(d.env.Clock.Stamp().Mono-h.ToldAt))
+		if h.Told != nil {
+			s.last = *h.Told
+		}
 	}
 	for {
 		r, err := d.read(ctx)

@@ -275,6 +275,42 @@ func TestRecordAgainAtOnce(t *testing.T) {
 	})
 }
 
+// TestReplayGoesOnFromNoValue: what was told before the recording, that there is no value,
+// is not told again by the twin.
+func TestReplayGoesOnFromNoValue(t *testing.T) {
+	const text = "air: {sim: constant, value: 99, amplitude: 0, accept: {max: 60}, every: 1s}"
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "sim", text))
+		stop := bench.Start(t, src)
+		bench.Pass(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "air", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		stop()
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || len(tr.Steps) < 5 || len(b.Pump.Events("air")) != 1 {
+			t.Fatalf("%v, %v: %+v, %d events", err, rerr, tr, len(b.Pump.Events("air")))
+		}
+		b = bench.NewBench(t)
+		twin := gpio.NewTwin(gpio.TwinOptions{Board: b.Board})
+		if err := twin.Replay(tr); err != nil {
+			t.Fatal(err)
+		}
+		src, err = gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "sim", text)}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Twin: twin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop = bench.Start(t, src)
+		bench.Pass(time.Minute)
+		stop()
+		if evs := b.Pump.Events("air"); len(evs) != 0 {
+			t.Errorf("the twin told %s", evs[0].Data)
+		}
+	})
+}
+
 // TestTraceCutOff: a trace whose last line is torn is read up to it; one that is damaged
 // elsewhere is refused with the line.
 func TestTraceCutOff(t *testing.T) {
