@@ -219,8 +219,10 @@ func (r *runner) traceHead(ctx context.Context, rec *recorder, clock Clock) (*Tr
 		}
 		rec.mu.Lock()
 		if rest := r.tap.edges() == before; rest || n == tapTries {
-			for rest && len(rec.steps) > 0 { // from before the head
-				<-rec.steps
+			for n := len(rec.steps); n > 0; n-- {
+				if step := <-rec.steps; !rest && !h.stored(step) { // else from before the head
+					rec.steps <- step
+				}
 			}
 			rec.mu.Unlock()
 			return h, nil
@@ -231,6 +233,19 @@ func (r *runner) traceHead(ctx context.Context, rec *recorder, clock Clock) (*Tr
 		rec.lost = 0
 		rec.mu.Unlock()
 	}
+}
+
+// stored reports whether the device had stored an edge when the head was taken: its twin
+// would have it twice.
+func (h *TraceHead) stored(s TraceStep) bool {
+	var row struct {
+		State struct {
+			Request   string `json:"request"`
+			LineSeqno uint32 `json:"line_seqno"`
+		} `json:"state"`
+	}
+	return s.Edge != nil && json.Unmarshal(h.State, &row) == nil &&
+		s.Edge.Request == row.State.Request && int32(s.Edge.LineSeqno-row.State.LineSeqno) <= 0 // wraps as the kernel's number does
 }
 
 // edges is how many edges the device got in this run.

@@ -3,6 +3,7 @@ package gpio_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -225,6 +226,47 @@ func TestRecordAfterFailure(t *testing.T) {
 		tr, rerr := gpio.ReadTrace(&trace)
 		if err != nil || rerr != nil || len(tr.Head.Lines) != 0 || !tr.Whole {
 			t.Errorf("%v, %v: %+v", err, rerr, tr)
+		}
+	})
+}
+
+// TestRecordBusyLine: a recording of a line that never rests begins with the edge after the
+// one that the device had stored, and has every one from there.
+func TestRecordBusyLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		go func() {
+			for level := true; ctx.Err() == nil; level = !level {
+				_ = b.Board.Drive("GPIO17", level)
+				time.Sleep(time.Millisecond) // synctest: it takes no time
+			}
+		}()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "door", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || tr.Lost > 0 {
+			t.Fatal(err, rerr)
+		}
+		bench.Pass(time.Second)
+		var stored struct {
+			State struct {
+				LineSeqno uint32 `json:"line_seqno"`
+			} `json:"state"`
+		}
+		row := &stored.State
+		if err := json.Unmarshal(tr.Head.State, &stored); err != nil || row.LineSeqno < 500 || len(tr.Steps) < 1000 {
+			t.Fatalf("%v: %s, %d steps", err, tr.Head.State, len(tr.Steps))
+		}
+		for i, s := range tr.Steps {
+			if s.Edge != nil && s.Edge.LineSeqno != row.LineSeqno+1+uint32(i) {
+				t.Fatalf("step %d is edge %d, edge %d was stored", i, s.Edge.LineSeqno, row.LineSeqno)
+			}
 		}
 	})
 }
