@@ -205,6 +205,38 @@ func TestSimTouchesNothing(t *testing.T) {
 	}
 }
 
+// TestSimSameInstant: what several steps set off at one time comes in the same order each
+// time.
+func TestSimSameInstant(t *testing.T) {
+	s := newSandbox(t, "")
+	s.write("ties.yaml", `fieldpost: scenario
+version: 1
+for: 10m
+seed: 7
+devices:
+  a: {digital_in: GPIO5, debounce: 30ms}
+  b: {digital_in: GPIO6, debounce: 30ms}
+  c: {digital_in: GPIO12, debounce: 30ms}
+steps:
+  - {at: 1s, every: 1s, drive: GPIO5, to: toggle}
+  - {at: 1s, every: 1s, drive: GPIO6, to: toggle}
+  - {at: 1s, every: 1s, drive: GPIO12, to: toggle}
+`)
+	one, two := s.run("sim", "ties.yaml").want(t, 0), s.run("sim", "ties.yaml").want(t, 0)
+	if one.out != two.out || strings.Count(one.out, "\n") < 1500 {
+		t.Error("the same seed gave two logs")
+	}
+}
+
+// TestSimUplinks: the uplinks of a config are not in the twin, so an output that goes by
+// them is as it is without any.
+func TestSimUplinks(t *testing.T) {
+	s := newSandbox(t, "")
+	s.write("box.yaml", "uplinks: {cloud: {mqtt: 'mqtt://127.0.0.1:1'}}\ndevices: {pump: {digital_out: GPIO27, offline: {after: 5m, set: off}}}\n")
+	s.write("on.yaml", "fieldpost: scenario\nversion: 1\nseed: 1\nsteps: [{at: 1m, command: pump, verb: 'on'}]\n")
+	s.run("sim", "on.yaml", "--config", "box.yaml").want(t, 0, "1h0m0s in", `"why":"offline`)
+}
+
 // FuzzScenario: no text makes the reader of scenarios panic, and what it takes has
 // bounded times.
 func FuzzScenario(f *testing.F) {

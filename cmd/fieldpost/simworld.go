@@ -102,7 +102,9 @@ func (w *simWorld) planTrace(tr *gpio.Trace, mono int64) {
 		}})
 }
 
-// planStep puts a step into the queue.
+// planStep puts a step into the queue. What two steps set off at one time, such as the
+// debounce of two lines, would end at the same instant, where the runtime shuffles what
+// comes first: so each step is a nanosecond after the one above it.
 func (w *simWorld) planStep(i int, s *simStep) {
 	rnd := gpio.Stream(w.seed, fmt.Sprintf("step %d", i))
 	late := func() time.Duration {
@@ -112,13 +114,14 @@ func (w *simWorld) planStep(i int, s *simStep) {
 		return time.Duration(rnd.Int64N(int64(s.Spread)))
 	}
 	done := 0
-	it := &simItem{at: time.Duration(s.At) + late(), do: w.act(s)}
+	begins := time.Duration(s.At) + time.Duration(i)
+	it := &simItem{at: begins + late(), do: w.act(s)}
 	it.next = func(time.Duration) (time.Duration, bool) {
 		done++
 		if s.Every == 0 || s.Times > 0 && done >= s.Times {
 			return 0, false
 		}
-		return time.Duration(s.At) + time.Duration(done)*time.Duration(s.Every) + late(), true
+		return begins + time.Duration(done)*time.Duration(s.Every) + late(), true
 	}
 	w.add(it)
 }
