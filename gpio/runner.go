@@ -115,6 +115,7 @@ func (r *runner) run(ctx context.Context) {
 		began := time.Now()
 		r.tap.begin(r.out.clock.Stamp().Mono)
 		err := r.once(func() error { return r.dev.Run(ctx, r.out) })
+		r.tap.done()
 		if ctx.Err() != nil {
 			if err != nil {
 				r.log.Error("device stopped badly", "err", err)

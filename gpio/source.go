@@ -67,7 +67,7 @@ type SourceOptions struct {
 
 	Safe string       // not "": a safe start, and why; see Source.Resume
 	Root string       // where proc and sys are; "" is "/"
-	Twin *Twin        // what is simulated of the world, and its chance; nil: nothing
+	Twin *Twin        // what is simulated of the world, and its chance; nil: nothing. With it the machine has no part
 	Log  *slog.Logger // nil: discard
 }
 
@@ -99,6 +99,7 @@ func NewSource(opt SourceOptions) (*Source, error) {
 	if opt.Drivers == nil {
 		opt.Drivers = Drivers()
 	}
+	opt.Twin.apart(&opt)
 	if opt.Root == "" {
 		opt.Root = "/"
 	}

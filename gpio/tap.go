@@ -112,6 +112,13 @@ func (t *tap) begin(mono int64) {
 	t.lines = nil
 }
 
+// done is the end of a run: it has closed or parked its lines.
+func (t *tap) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = nil
+}
+
 // NextEdge gives the edge, and records it.
 func (l *tappedLine) NextEdge(ctx context.Context) (Edge, error) {
 	e, err := l.Line.NextEdge(ctx)
@@ -165,7 +172,7 @@ func (s *Source) Record(ctx context.Context, device string, head func(*TraceHead
 	if !r.tap.to.CompareAndSwap(nil, rec) {
 		return fmt.Errorf("%w: %s is being recorded already", edge.ErrRefused, device)
 	}
-	defer r.tap.to.Store(nil)
+	defer r.tap.to.CompareAndSwap(rec, nil) // once it has ended, another may record
 	h, err := r.traceHead(ctx, rec, s.opt.Clock)
 	if err != nil {
 		return err
@@ -191,7 +198,7 @@ func (s *Source) Record(ctx context.Context, device string, head func(*TraceHead
 // end writes what is left, and the last line. The lock is not held over a write: an edge
 // that is on its way may still want it.
 func (r *recorder) end(t *tap, mono int64, write func(line []byte) error) error {
-	t.to.Store(nil)
+	t.to.CompareAndSwap(r, nil)
 	r.mu.Lock()
 	left := make([]TraceStep, 0, len(r.steps)+1)
 	for len(r.steps) > 0 {
@@ -236,8 +243,10 @@ func (r *runner) traceHead(ctx context.Context, rec *recorder, clock Clock) (*Tr
 		}
 		rec.mu.Lock()
 		if rest := r.tap.edges() == before; rest || n == tapTries {
-			for rest && len(rec.steps) > 0 { // from before the head
-				<-rec.steps
+			for n := len(rec.steps); n > 0; n-- {
+				if step := <-rec.steps; !rest && !h.stored(step) { // else from before the head
+					rec.steps <- step
+				}
 			}
 			rec.mu.Unlock()
 			return h, nil
@@ -248,6 +257,19 @@ func (r *runner) traceHead(ctx context.Context, rec *recorder, clock Clock) (*Tr
 		rec.lost = 0
 		rec.mu.Unlock()
 	}
+}
+
+// stored reports whether the device had stored an edge when the head was taken: its twin
+// would have it twice.
+func (h *TraceHead) stored(s TraceStep) bool {
+	var row struct {
+		State struct {
+			Request   string `json:"request"`
+			LineSeqno uint32 `json:"line_seqno"`
+		} `json:"state"`
+	}
+	return s.Edge != nil && json.Unmarshal(h.State, &row) == nil &&
+		s.Edge.Request == row.State.Request && int32(s.Edge.LineSeqno-row.State.LineSeqno) <= 0 // wraps as the kernel's number does
 }
 
 // edges is how many edges the device got in this run.
@@ -287,8 +309,8 @@ func (o *Outlet) trace(h *TraceHead) {
 		h.State, _ = o.rows.Get(stateTable, o.key())
 	}
 	h.Unit = o.status.unit
-	var v float64
+	var v *float64 // null stays nil
 	if o.status.since != nil && json.Unmarshal(o.status.value, &v) == nil {
-		h.Told, h.ToldAt = &v, o.status.since.Mono
+		h.Told, h.ToldAt = v, o.status.since.Mono
 	}
 }

@@ -18,6 +18,13 @@ const TraceVersion = 1
 // maxTraceLine is the longest line of a trace, in bytes.
 const maxTraceLine = 256 << 10
 
+// Bounds of the times in a trace: of its beginning since the boot, in ns, and of how long
+// it is.
+const (
+	maxTraceMono = int64(100 * 366 * 24 * time.Hour)
+	maxTraceSpan = 366 * 24 * time.Hour
+)
+
 // TraceHead is the first line of a trace: what was recorded, and where it stood.
 type TraceHead struct {
 	Format  string          `json:"fieldpost"` // "trace"
@@ -33,7 +40,7 @@ type TraceHead struct {
 	Mono    int64           `json:"mono"`              // CLOCK_MONOTONIC at the beginning, ns
 	Began   int64           `json:"began"`             // when the device began its present run: its schedule goes by that
 	State   json.RawMessage `json:"state,omitempty"`   // the device's durable row at the beginning
-	Told    *float64        `json:"told,omitempty"`    // the number that was reported last, where it is one
+	Told    *float64        `json:"told,omitempty"`    // the number that was reported last; none: that there is no value, or nothing, where ToldAt is 0
 	ToldAt  int64           `json:"told_at,omitempty"` // when, on CLOCK_MONOTONIC
 	Unit    string          `json:"unit,omitempty"`    // of readings
 	Lines   []TraceLine     `json:"lines,omitempty"`   // the inputs that the device holds
@@ -109,62 +116,91 @@ func (t *Trace) End() int64 {
 	return end
 }
 
-// ReadTrace reads a trace. The error names the line. One that was cut off is fine,
-// and is not Whole.
+// ReadTrace reads a trace. The error names the line. One that was cut off, in the midst
+// of a line too, is fine, and is not Whole.
 func ReadTrace(r io.Reader) (*Trace, error) {
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, maxTraceLine)
 	t := &Trace{}
-	for n := 1; in.Scan(); n++ {
-		line := bytes.TrimSpace(in.Bytes())
-		var err error
-		switch {
-		case n == 1:
-			err = t.head(line)
-		case len(line) > 0:
-			err = t.step(line)
+	head, err := ScanTrace(r, func(s TraceStep) {
+		t.Lost += s.Lost
+		if s.End != 0 {
+			t.Whole, t.Why = true, s.Why
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read trace, line %d: %w", n, err)
-		}
+		t.Steps = append(t.Steps, s)
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("read trace: %w", err)
-	}
-	if t.Head.Format == "" {
-		return nil, errors.New("read trace: it is empty")
-	}
+	t.Head = head
 	return t, nil
 }
 
-func (t *Trace) head(line []byte) error {
-	if err := json.Unmarshal(line, &t.Head); err != nil {
+// ScanTrace is ReadTrace that keeps no step: each gets one after the other.
+func ScanTrace(r io.Reader, each func(TraceStep)) (head TraceHead, err error) {
+	in, torn := bufio.NewScanner(r), false
+	in.Buffer(nil, maxTraceLine)
+	in.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		torn = atEOF && len(data) > 0 && !bytes.Contains(data, []byte("\n"))
+		return bufio.ScanLines(data, atEOF)
+	})
+	n := 1
+	for ; in.Scan(); n++ {
+		line := bytes.TrimSpace(in.Bytes())
+		var s TraceStep
+		switch {
+		case n == 1:
+			err = head.read(line)
+		case len(line) == 0:
+			continue
+		default:
+			s, err = head.step(line)
+		}
+		switch {
+		case err != nil && n > 1 && torn:
+			return head, nil
+		case err != nil:
+			return head, fmt.Errorf("read trace, line %d: %w", n, err)
+		case n > 1:
+			each(s)
+		}
+	}
+	if err := in.Err(); err != nil {
+		return head, fmt.Errorf("read trace, line %d: %w", n, err)
+	}
+	if head.Format == "" {
+		return head, errors.New("read trace: it is empty")
+	}
+	return head, nil
+}
+
+// read reads the first line.
+func (h *TraceHead) read(line []byte) error {
+	if err := json.Unmarshal(line, h); err != nil {
 		return err
 	}
 	switch {
-	case t.Head.Format != "trace":
+	case h.Format != "trace":
 		return errors.New(`it is no trace: that begins with {"fieldpost":"trace"`)
-	case t.Head.Version != TraceVersion:
-		return fmt.Errorf("it is of version %d, this program knows %d", t.Head.Version, TraceVersion)
-	case t.Head.Device == "" || t.Head.Driver == "":
+	case h.Version != TraceVersion:
+		return fmt.Errorf("it is of version %d, this program knows %d", h.Version, TraceVersion)
+	case h.Device == "" || h.Driver == "":
 		return errors.New("it names no device and driver")
+	case h.Mono < 0 || h.Mono > maxTraceMono:
+		return fmt.Errorf("mono is %d: no board runs so long", h.Mono)
 	}
 	return nil
 }
 
-func (t *Trace) step(line []byte) error {
-	var s TraceStep
+// step reads a line after the first. What waited in a line's queue when the recording
+// began is older than the head.
+func (h *TraceHead) step(line []byte) (s TraceStep, err error) {
 	if err := json.Unmarshal(line, &s); err != nil {
-		return err
+		return s, err
 	}
-	switch {
-	case s.Lost > 0:
-		t.Lost += s.Lost
-	case s.End != 0:
-		t.Whole, t.Why = true, s.Why
-	case s.Edge == nil && s.Reading == nil:
-		return errors.New("it is neither an edge, a reading, what was lost nor the end")
+	switch mono := s.mono(); {
+	case s.Edge == nil && s.Reading == nil && s.Lost == 0 && s.End == 0:
+		return s, errors.New("it is neither an edge, a reading, what was lost nor the end")
+	case mono < 0 || mono > h.Mono+int64(maxTraceSpan):
+		return s, fmt.Errorf("its time is %d, and that of the first line %d: a trace lasts %s at most", mono, h.Mono, maxTraceSpan)
 	}
-	t.Steps = append(t.Steps, s)
-	return nil
+	return s, nil
 }

@@ -29,6 +29,7 @@ type TwinOptions struct {
 	Seed   uint64    // 0: as any other
 	Sensor SimSensor // how the simulated sensors behave
 	Mono   func() int64
+	Alone  bool // no device reaches the network either
 }
 
 // NewTwin makes a twin. Close it.
@@ -45,7 +46,7 @@ func (t *Twin) Close() error {
 // Replay makes a device do what was recorded of it: its lines are the recorded ones,
 // and a sensor says what it said then. Call it before NewSource; the edges are then
 // given by Feed. The stored state of the trace is the caller's to put into the store.
-// A trace with a hole is refused.
+// A trace with a hole is refused, and one whose device lost its lines meanwhile.
 func (t *Twin) Replay(tr *Trace) error {
 	if tr.Lost > 0 {
 		return fmt.Errorf("replay %s: the recorder lost %d steps: it is not what happened", tr.Head.Device, tr.Lost)
@@ -53,12 +54,35 @@ func (t *Twin) Replay(tr *Trace) error {
 	if t.traces[tr.Head.Device] != nil {
 		return fmt.Errorf("replay %s: there are two traces of it", tr.Head.Device)
 	}
+	if err := tr.held(); err != nil {
+		return fmt.Errorf("replay %s: %w", tr.Head.Device, err)
+	}
 	for _, l := range tr.Head.Lines {
 		if err := t.opt.Board.Script(l.Pin, SimScript{Request: l.Request, Level: l.Level}); err != nil {
 			return fmt.Errorf("replay %s: %w", tr.Head.Device, err)
 		}
 	}
 	t.traces[tr.Head.Device] = tr
+	return nil
+}
+
+// held refuses edges of a line that the device did not hold when the recording began. A
+// sensor is replayed by its readings.
+func (tr *Trace) held() error {
+	requests := map[edge.Pin]string{}
+	for _, l := range tr.Head.Lines {
+		requests[l.Pin] = l.Request
+	}
+	for i := range tr.Steps {
+		if tr.Steps[i].Reading != nil {
+			return nil
+		}
+	}
+	for i := range tr.Steps {
+		if e := tr.Steps[i].Edge; e != nil && requests[e.Pin] != e.Request {
+			return fmt.Errorf("edge %d of %s is of request %q, the recording began with %q: the device failed meanwhile, or had not begun", e.LineSeqno, e.Pin, e.Request, requests[e.Pin])
+		}
+	}
 	return nil
 }
 
@@ -141,8 +165,11 @@ func (d *replayed) Pins() (pins []edge.Pin) {
 // the device, whose next one began with nothing told.
 func (d *replayed) Run(ctx context.Context, out *Outlet) error {
 	s := sampler{Sampling: d.sampling, unit: d.trace.Head.Unit}
-	if h := &d.trace.Head; h.Told != nil && d.next == 0 {
-		s.told, s.last, s.lastAt = true, *h.Told, time.Now().Add(-time.Duration(d.env.Clock.Stamp().Mono-h.ToldAt))
+	if h := &d.trace.Head; h.ToldAt != 0 && d.next == 0 {
+		s.told, s.bad, s.lastAt = true, h.Told == nil, time.Now().Add(-time.Duration(d.env.Clock.Stamp().Mono-h.ToldAt))
+		if h.Told != nil {
+			s.last = *h.Told
+		}
 	}
 	for {
 		r, err := d.read(ctx)

@@ -3,6 +3,7 @@ package gpio_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -204,6 +205,189 @@ func TestRecordLosesAndTells(t *testing.T) {
 	}
 	if err := gpio.NewTwin(gpio.TwinOptions{Board: b.Board}).Replay(tr); err == nil || !strings.Contains(err.Error(), fmt.Sprint(tr.Lost)) {
 		t.Errorf("a trace with a hole: %v", err)
+	}
+}
+
+// TestRecordAfterFailure: a device that failed and waits is recorded, and the next recorder
+// is not cut off by the end of the one before.
+func TestRecordAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		b.Board.Unplug()
+		bench.Pass(time.Millisecond) // it waits for its next try
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "door", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || len(tr.Head.Lines) != 0 || !tr.Whole {
+			t.Errorf("%v, %v: %+v", err, rerr, tr)
+		}
+	})
+}
+
+// TestRecordBusyLine: a recording of a line that never rests begins with the edge after the
+// one that the device had stored, and has every one from there.
+func TestRecordBusyLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		go func() {
+			for level := true; ctx.Err() == nil; level = !level {
+				_ = b.Board.Drive("GPIO17", level)
+				time.Sleep(time.Millisecond) // synctest: it takes no time
+			}
+		}()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "door", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || tr.Lost > 0 {
+			t.Fatal(err, rerr)
+		}
+		bench.Pass(time.Second)
+		var stored struct {
+			State struct {
+				LineSeqno uint32 `json:"line_seqno"`
+			} `json:"state"`
+		}
+		row := &stored.State
+		if err := json.Unmarshal(tr.Head.State, &stored); err != nil || row.LineSeqno < 500 || len(tr.Steps) < 1000 {
+			t.Fatalf("%v: %s, %d steps", err, tr.Head.State, len(tr.Steps))
+		}
+		for i, s := range tr.Steps {
+			if s.Edge != nil && s.Edge.LineSeqno != row.LineSeqno+1+uint32(i) {
+				t.Fatalf("step %d is edge %d, edge %d was stored", i, s.Edge.LineSeqno, row.LineSeqno)
+			}
+		}
+	})
+}
+
+// TestRecordAgainAtOnce: while the last lines of a recording are written another one may
+// begin, and goes on when the first has ended.
+func TestRecordAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "digital_in", "door: {digital_in: GPIO17}"))
+		stop := bench.Start(t, src)
+		defer stop()
+		bench.Pass(time.Second)
+		first, endFirst := context.WithCancel(t.Context())
+		second, endSecond := context.WithCancel(t.Context())
+		lines, edges := 0, 0
+		goOn, done := make(chan struct{}), make(chan error, 2)
+		go func() {
+			done <- src.Record(first, "door", func(*gpio.TraceHead) {}, func([]byte) error {
+				if lines++; lines == 2 {
+					<-goOn
+				}
+				return nil
+			})
+		}()
+		bench.Pass(time.Second)
+		endFirst()
+		synctest.Wait() // it writes its last line
+		go func() {
+			done <- src.Record(second, "door", func(*gpio.TraceHead) {}, func(line []byte) error {
+				if bytes.HasPrefix(line, []byte(`{"edge"`)) {
+					edges++
+				}
+				return nil
+			})
+		}()
+		bench.Pass(time.Second)
+		close(goOn)
+		synctest.Wait()
+		if err := b.Board.Drive("GPIO17", true); err != nil {
+			t.Fatal(err)
+		}
+		bench.Pass(time.Second)
+		endSecond()
+		if err := errors.Join(<-done, <-done); err != nil || edges != 1 || lines != 2 {
+			t.Errorf("%v: %d edges for the second, %d lines for the first", err, edges, lines)
+		}
+	})
+}
+
+// TestReplayGoesOnFromNoValue: what was told before the recording, that there is no value,
+// is not told again by the twin.
+func TestReplayGoesOnFromNoValue(t *testing.T) {
+	const text = "air: {sim: constant, value: 99, amplitude: 0, accept: {max: 60}, every: 1s}"
+	synctest.Test(t, func(t *testing.T) {
+		b := bench.NewBench(t)
+		src := b.Source(t, spec(t, "sim", text))
+		stop := bench.Start(t, src)
+		bench.Pass(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var trace bytes.Buffer
+		err := src.Record(ctx, "air", func(*gpio.TraceHead) {}, func(line []byte) error { _, err := trace.Write(line); return err })
+		stop()
+		tr, rerr := gpio.ReadTrace(&trace)
+		if err != nil || rerr != nil || len(tr.Steps) < 5 || len(b.Pump.Events("air")) != 1 {
+			t.Fatalf("%v, %v: %+v, %d events", err, rerr, tr, len(b.Pump.Events("air")))
+		}
+		b = bench.NewBench(t)
+		twin := gpio.NewTwin(gpio.TwinOptions{Board: b.Board})
+		if err := twin.Replay(tr); err != nil {
+			t.Fatal(err)
+		}
+		src, err = gpio.NewSource(gpio.SourceOptions{Specs: []gpio.Spec{spec(t, "sim", text)}, Pump: b.Pump, Rows: b.Pump, Clock: b.Clock, Lookup: b.Board.Lookup, Twin: twin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop = bench.Start(t, src)
+		bench.Pass(time.Minute)
+		stop()
+		if evs := b.Pump.Events("air"); len(evs) != 0 {
+			t.Errorf("the twin told %s", evs[0].Data)
+		}
+	})
+}
+
+// TestTraceCutOff: a trace whose last line is torn is read up to it; one that is damaged
+// elsewhere is refused with the line.
+func TestTraceCutOff(t *testing.T) {
+	const head = `{"fieldpost":"trace","version":1,"device":"a","driver":"sim","mono":7}` + "\n"
+	const edge = `{"edge":{"pin":"GPIO17","mono":8}}` + "\n"
+	tr, err := gpio.ReadTrace(strings.NewReader(head + edge + edge[:9]))
+	if err != nil || len(tr.Steps) != 1 || tr.Whole {
+		t.Errorf("%+v, %v", tr, err)
+	}
+	for text, word := range map[string]string{
+		head + edge[:9] + "\n" + edge: "line 2",
+		head[:20]:                     "line 1",
+		head + edge + `{"edge":{"mono":-1}}` + "\n":                       "line 3: its time",
+		head + "\n\n" + `{"reading":{"mono":9000000000000000000}}` + "\n": "line 4: its time",
+		strings.Replace(head, "7", "9000000000000000000", 1):              "line 1: mono",
+		head + strings.Repeat("x", 300<<10):                               "line 2",
+	} {
+		if _, err := gpio.ReadTrace(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%.100q: %v, want %s", text, err, word)
+		}
+	}
+}
+
+// TestReplayOfAnotherRequest: edges of a line that the device did not hold when the
+// recording began can't be replayed as they were.
+func TestReplayOfAnotherRequest(t *testing.T) {
+	b := bench.NewBench(t)
+	tr := &gpio.Trace{Head: gpio.TraceHead{Device: "door", Driver: "digital_in", Lines: []gpio.TraceLine{{Pin: "GPIO17", Request: "a-1"}}},
+		Steps: []gpio.TraceStep{{Edge: &gpio.TraceEdge{Pin: "GPIO17", Request: "a-1"}}, {Edge: &gpio.TraceEdge{Pin: "GPIO17", Request: "a-2"}}}}
+	if err := gpio.NewTwin(gpio.TwinOptions{Board: b.Board}).Replay(tr); err == nil || !strings.Contains(err.Error(), `"a-2"`) {
+		t.Error(err)
+	}
+	tr.Steps = tr.Steps[:1]
+	if err := gpio.NewTwin(gpio.TwinOptions{Board: b.Board}).Replay(tr); err != nil {
+		t.Error(err)
 	}
 }
 

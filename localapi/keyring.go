@@ -153,13 +153,6 @@ func (k *keyring) opens(who principal) bool {
 	})
 }
 
-// opens reports whether there still is a key with an id, and its role.
-func (k *keyring) opens(id string, as role) bool {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return slices.ContainsFunc(k.keys, func(h heldKey) bool { return h.row.ID == id && h.role == as })
-}
-
 // hasAdmin reports whether there is a key with the role admin.
 func (k *keyring) hasAdmin() bool {
 	k.mu.RLock()

@@ -95,7 +95,7 @@ func postKey(s *Server, r *request) (any, error) {
 // still refuses who was let in by a key that is no more by now: a body that comes slowly
 // would make a key that outlives it. The caller holds keyChanges.mu.
 func (s *Server) still(who principal) error {
-	if who.socket || s.access.keys.opens(who.id, who.role) {
+	if who.socket || s.access.keys.opens(who) {
 		return nil
 	}
 	return unauthorized("the key is not known")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -87,39 +86,38 @@ func (a *app) record(ctx context.Context, device, file, last string) (*recorded,
 		to = f
 	}
 	// What passes is read as sim will read it.
+	sum := &recorded{Device: device}
 	r, w := io.Pipe()
-	read := make(chan *gpio.Trace, 1)
-	var bad error
+	read := make(chan error, 1)
 	go func() {
-		tr, err := gpio.ReadTrace(r)
-		bad = err
+		_, err := gpio.ScanTrace(r, sum.count)
 		r.CloseWithError(err)
-		read <- tr
+		read <- err
 	}()
-	_, err = io.Copy(io.MultiWriter(to, w), bufio.NewReader(resp.Body))
+	_, err = io.Copy(io.MultiWriter(to, w), resp.Body)
 	_ = w.Close()
-	tr := <-read
+	bad := <-read
 	if err = ended(ctx, err); err == nil && bad != nil && ctx.Err() == nil {
 		err = bad
 	}
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", device, err)
 	}
-	if tr == nil {
+	if bad != nil {
 		return nil, fmt.Errorf("record %s: %w", device, errors.New("it was interrupted before it began"))
 	}
-	return summed(device, tr), nil
+	return sum, nil
 }
 
-func summed(device string, tr *gpio.Trace) *recorded {
-	sum := &recorded{Device: device, Lost: tr.Lost, Whole: tr.Whole, Why: tr.Why}
-	for i := range tr.Steps {
-		switch s := &tr.Steps[i]; {
-		case s.Edge != nil:
-			sum.Edges++
-		case s.Reading != nil:
-			sum.Readings++
-		}
+// count counts a step.
+func (d *recorded) count(s gpio.TraceStep) {
+	d.Lost += s.Lost
+	switch {
+	case s.Edge != nil:
+		d.Edges++
+	case s.Reading != nil:
+		d.Readings++
+	case s.End != 0:
+		d.Whole, d.Why = true, s.Why
 	}
-	return sum
 }

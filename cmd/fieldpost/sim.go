@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,10 +96,11 @@ func (a *app) sim(ctx context.Context, opt simOptions) error {
 		return err
 	}
 	defer done()
-	cfg, err := a.simConfig(sc, opt.config, dir)
+	cfg, err := a.simConfig(sc, opt.config)
 	if err != nil {
 		return err
 	}
+	cfg.DataDir = dir
 	if !opt.seeded {
 		opt.seed = rand.Uint64()
 		if sc.Seed != nil {
@@ -105,13 +109,19 @@ func (a *app) sim(ctx context.Context, opt simOptions) error {
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
+	// A reader that has seen enough, such as head, ends it, and its folders go too.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	began := time.Now()
 	// What a goroutine did before another of the same instant is then the same each time.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	sum := simulated{Seed: opt.seed, Seconds: last.Seconds(), Store: opt.store}
 	err = inBubble(func() error { return a.simulate(ctx, sc, cfg, opt, last, &sum.Events) })
 	sum.Took = time.Since(began).Seconds()
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return nil
+	case err != nil:
 		return agentError(err)
 	}
 	if opt.out == asJSON {
@@ -141,6 +151,9 @@ func (a *app) simulate(ctx context.Context, sc *scenario, cfg *config.Config, op
 	t.World = func(_ context.Context, twin *agent.Twin) error {
 		w.twin = twin
 		for pin, d := range sc.Bounce {
+			if _, err := twin.Pins.Level(pin); pin != "" && err != nil {
+				return &agent.ConfigError{Err: fmt.Errorf("bounce: %w", err)}
+			}
 			twin.Pins.Bounce(pin, d)
 		}
 		w.plan(mono)
@@ -163,7 +176,7 @@ func (sc *scenario) begins(seed uint64) (wall time.Time, mono int64, boot string
 	for i, tr := range sc.traces {
 		if h := &tr.Head; i == 0 || h.Mono < mono {
 			mono, boot = h.Mono, h.Boot
-			if sc.Start.IsZero() {
+			if sc.Start.IsZero() && !h.Time.IsZero() {
 				wall = h.Time
 			}
 		}
@@ -177,6 +190,9 @@ func (sc *scenario) lasts(flag string) (time.Duration, error) {
 		var d edge.Duration
 		if err := d.UnmarshalText([]byte(flag)); err != nil || d <= 0 {
 			return 0, usagef("sim: --for %q: write a time such as 720h", flag)
+		}
+		if d.D() > simMost {
+			return 0, usagef("sim: --for %s: %s at most", flag, spanText(simMost))
 		}
 		return d.D(), nil
 	}
@@ -216,8 +232,18 @@ func simFolder(given string) (dir string, done func(), err error) {
 	return "", nil, fmt.Errorf("make a folder for the store: %w", err)
 }
 
+// inScenario names the scenario in the place of the file that its devices were written to,
+// whose lines are not the scenario's.
+func inScenario(err error, path string) error {
+	if err == nil {
+		return nil
+	}
+	text := regexp.MustCompile(regexp.QuoteMeta(path)+`(:\d+)*`).ReplaceAllString(err.Error(), "scenario")
+	return withCode(exitCode(err), errors.New(text))
+}
+
 // simConfig is the config to run: that of the flag, of the scenario, or of the traces.
-func (a *app) simConfig(sc *scenario, path, dir string) (*config.Config, error) {
+func (a *app) simConfig(sc *scenario, path string) (*config.Config, error) {
 	text, err := sc.configText()
 	if err != nil && path == "" {
 		return nil, withCode(exitUsage, err)
@@ -229,16 +255,34 @@ func (a *app) simConfig(sc *scenario, path, dir string) (*config.Config, error) 
 			path = filepath.Join(sc.dir, path)
 		}
 	case text != "":
-		tmp, err := os.MkdirTemp("", "fieldpost-sim-")
+		tmp, done, err := writeScenario(text)
 		if err != nil {
-			return nil, fmt.Errorf("write the scenario's config: %w", err)
+			return nil, err
 		}
-		defer os.RemoveAll(tmp)
-		path = filepath.Join(tmp, "scenario.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return nil, fmt.Errorf("write the scenario's config: %w", err)
-		}
+		defer done()
+		cfg, err := a.loadSim(tmp)
+		return cfg, inScenario(err, tmp)
 	}
+	return a.loadSim(path)
+}
+
+// writeScenario writes the config of a scenario into a file of its own.
+func writeScenario(text string) (path string, done func(), err error) {
+	dir, err := os.MkdirTemp("", "fieldpost-sim-")
+	if err != nil {
+		return "", nil, fmt.Errorf("write the scenario's config: %w", err)
+	}
+	done = func() { _ = os.RemoveAll(dir) }
+	path = filepath.Join(dir, "scenario.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		done()
+		return "", nil, fmt.Errorf("write the scenario's config: %w", err)
+	}
+	return path, done, nil
+}
+
+// loadSim loads the config of a twin.
+func (a *app) loadSim(path string) (*config.Config, error) {
 	// The hash of a config, which an event tells, is that of a place which no run chose.
 	cfg, err := a.loadConfig(path, map[string]string{"data_dir": simNowhere, "api.socket": simNowhere + ".sock", "api.listen": "off"})
 	if err != nil {
@@ -250,7 +294,6 @@ func (a *app) simConfig(sc *scenario, path, dir string) (*config.Config, error) 
 	if cfg.Agent.ID == "" {
 		cfg.Agent.ID = "twin" // the log is the same on every machine
 	}
-	cfg.DataDir = dir
 	cfg.Store.Headroom = -1 // the disk here is not the board's
 	return cfg, nil
 }

@@ -3,6 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -125,16 +129,131 @@ func TestSimRefuses(t *testing.T) {
 		"{\"fieldpost\":\"trace\",\"version\":1,\"device\":\"a\",\"driver\":\"x\"}\n":     "--config",
 		"{\"fieldpost\":\"trace\",\"version\":1,\"device\":\"a\",\"driver\":\"x\"}\n{}\n": "line 2",
 		lostTrace: "lost 3",
+		"fieldpost: scenario\nversion: 1\nfor: 4000d\n":                                                                         "line 3: 4000d is too long",
+		"fieldpost: scenario\nversion: 1\nstart: 9999-01-01T00:00:00Z\n":                                                        "its year",
+		"fieldpost: scenario\nversion: 1\nsteps:\n  - {drive: GPIO17, to: low}\n  - {every: 1ns, drive: GPIO17, to: low}\n":     "line 5, step 2",
+		"fieldpost: scenario\nversion: 1\nsteps: [{pulses: GPIO17, count: 1, period: 1ns}]\n":                                   "period 20µs",
+		"fieldpost: scenario\nversion: 1\nbounce: {GPIO45: 5ms}\ndevices: {a: {digital_in: GPIO17}}\n":                          "GPIO45",
+		"{\"fieldpost\":\"trace\",\"version\":1,\"device\":\"a\",\"driver\":\"x\",\"mono\":5}\n{\"end\":9223372036854775807}\n": "line 2: its time",
+		"{\"fieldpost\":\"trace\",\"version\":1,\"device\":\"a\",\"driver\":\"x\",\"time\":\"9000-01-01T00:00:00Z\"}\n":         "its year",
 	} {
 		s.write("bad.yaml", text)
 		s.run("sim", "bad.yaml").want(t, 2, word)
 	}
+	s.write("door.ndjson", strings.SplitAfter(lostTrace, "\n")[0])
+	s.write("hatch.yaml", "devices: {hatch: {digital_in: GPIO17}}\n")
+	s.run("sim", "door.ndjson", "--config", "hatch.yaml").want(t, 2, "replay door", "no such device")
+	s.write("typo.yaml", "fieldpost: scenario\nversion: 1\ndevices: {a: {digital_in: GPIO17, pul: up}}\n")
+	if said := s.run("sim", "typo.yaml").want(t, 2).err; strings.Contains(said, "/tmp") {
+		t.Errorf("it names a file that nobody wrote: %s", said)
+	}
+	s.write("clock.yaml", "fieldpost: scenario\nversion: 1\ndevices: {a: {digital_in: GPIO17}}\nsteps: [{every: 1m, clock: 3650d}]\n")
+	s.run("sim", "clock.yaml").want(t, 1, "set the clock to", "its year")
 	s.write("good.yaml", simDay)
 	s.run("sim", "good.yaml", "--for", "soon").want(t, 2, "soon")
 	s.run("sim", "good.yaml", "--for", "1m", "--store", s.path("kept")).want(t, 0)
 	s.run("sim", "good.yaml", "--for", "1m", "--store", s.path("kept")).want(t, 2, "there is a store")
 	s.write("fails.yaml", strings.Replace(simDay, "verb: pulse", "verb: sing", 1))
 	s.run("sim", "fails.yaml").want(t, 1, "at 6h", "sing")
+}
+
+// TestSimReaderGone: a reader that has seen enough ends it, and nothing is left behind.
+func TestSimReaderGone(t *testing.T) {
+	s := newSandbox(t, "")
+	s.write("day.yaml", simDay)
+	cmd := s.command("sim", "day.yaml", "--for", "720h")
+	cmd.Env = append(cmd.Env, "TMPDIR="+s.dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadFull(out, make([]byte, 100))
+	_ = out.Close()
+	if werr := cmd.Wait(); err != nil || werr != nil {
+		t.Errorf("it ends with %v, %v", err, werr)
+	}
+	if left, err := filepath.Glob(s.path("fieldpost-*")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v behind, %v", left, err)
+	}
+}
+
+// TestSimTouchesNothing: a device of a scenario reaches no host, and the time of the
+// bubble does not stand still for it.
+func TestSimTouchesNothing(t *testing.T) {
+	s := newSandbox(t, "")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan struct{}, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			asked <- struct{}{}
+			_ = c.Close()
+		}
+	}()
+	s.write("net.yaml", fmt.Sprintf("fieldpost: scenario\nversion: 1\nfor: 1h\ndevices:\n  page: {http_get: 'http://%[1]s/'}\n  unit: {modbus: 'tcp://%[1]s', register: holding 1}\n", l.Addr()))
+	s.run("sim", "net.yaml").want(t, 0, "1h0m0s in")
+	select {
+	case <-asked:
+		t.Error("it asked a host")
+	default:
+	}
+}
+
+// TestSimSameInstant: what several steps set off at one time comes in the same order each
+// time.
+func TestSimSameInstant(t *testing.T) {
+	s := newSandbox(t, "")
+	s.write("ties.yaml", `fieldpost: scenario
+version: 1
+for: 10m
+seed: 7
+devices:
+  a: {digital_in: GPIO5, debounce: 30ms}
+  b: {digital_in: GPIO6, debounce: 30ms}
+  c: {digital_in: GPIO12, debounce: 30ms}
+steps:
+  - {at: 1s, every: 1s, drive: GPIO5, to: toggle}
+  - {at: 1s, every: 1s, drive: GPIO6, to: toggle}
+  - {at: 1s, every: 1s, drive: GPIO12, to: toggle}
+`)
+	one, two := s.run("sim", "ties.yaml").want(t, 0), s.run("sim", "ties.yaml").want(t, 0)
+	if one.out != two.out || strings.Count(one.out, "\n") < 1500 {
+		t.Error("the same seed gave two logs")
+	}
+}
+
+// TestSimUplinks: the uplinks of a config are not in the twin, so an output that goes by
+// them is as it is without any.
+func TestSimUplinks(t *testing.T) {
+	s := newSandbox(t, "")
+	s.write("box.yaml", "uplinks: {cloud: {mqtt: 'mqtt://127.0.0.1:1'}}\ndevices: {pump: {digital_out: GPIO27, offline: {after: 5m, set: off}}}\n")
+	s.write("on.yaml", "fieldpost: scenario\nversion: 1\nseed: 1\nsteps: [{at: 1m, command: pump, verb: 'on'}]\n")
+	s.run("sim", "on.yaml", "--config", "box.yaml").want(t, 0, "1h0m0s in", `"why":"offline`)
+}
+
+// FuzzScenario: no text makes the reader of scenarios panic, and what it takes has
+// bounded times.
+func FuzzScenario(f *testing.F) {
+	f.Add([]byte(simDay))
+	f.Add([]byte("fieldpost: scenario\nversion: 1\nbounce: {GPIO17: 5ms}\nsteps: [{clock: -1h, every: 2h, times: 3}, {at: 1s, drive: P1_11, to: free}]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		sc := &scenario{}
+		if sc.decode(text) != nil {
+			return
+		}
+		for _, s := range sc.Steps {
+			if time.Duration(s.At) > simMost || s.Every != 0 && time.Duration(s.Every) < simLeast {
+				t.Errorf("step %+v", s)
+			}
+		}
+		_, _ = sc.configText()
+	})
 }
 
 const lostTrace = `{"fieldpost":"trace","version":1,"device":"door","driver":"digital_in","config":{"digital_in":"GPIO17"},"boot":"b","time":"2026-01-01T00:00:00Z","mono":100000000000,"began":1}

@@ -23,6 +23,20 @@ const (
 	maxTrace    = 256 << 20
 )
 
+// The times of a scenario: the longest, the shortest from one to the next of what happens
+// again, and the years that its wall clock may say.
+const (
+	simMost  = 10 * 366 * 24 * time.Hour
+	simLeast = 10 * time.Microsecond
+	simYears = "1970 to 2199"
+)
+
+// simYear reports whether the wall clock may say so.
+func simYear(t time.Time) bool { return t.UTC().Year() >= 1970 && t.UTC().Year() < 2200 }
+
+// simQueued is how many trains of pulses there may be at a time, with all that is planned.
+const simQueued = 100_000
+
 // scenario is a file that sim plays. Times in it count from its start, when the
 // devices have just begun.
 type scenario struct {
@@ -63,6 +77,8 @@ type simStep struct {
 	Value   any    `yaml:"value"`
 
 	Clock simTime `yaml:"clock"` // the wall clock is set forward, or back, by this
+
+	line int // of the file
 }
 
 // simSensors are gpio.SimSensor, as a scenario has them.
@@ -84,6 +100,9 @@ func (t *simTime) UnmarshalYAML(n *yaml.Node) error {
 	var d edge.Duration
 	if err := d.UnmarshalText([]byte(text)); err != nil {
 		return fmt.Errorf("line %d: %w", n.Line, err)
+	}
+	if d.D() > simMost {
+		return fmt.Errorf("line %d: %s is too long: %s at most", n.Line, n.Value, spanText(simMost))
 	}
 	if *t = simTime(d); minus {
 		*t = -*t
@@ -135,15 +154,28 @@ func readScenario(path string) (*scenario, error) {
 	if len(text) > maxScenario {
 		return nil, fmt.Errorf("read scenario %s: it is over %d bytes", path, maxScenario)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	dec.KnownFields(true)
-	if err := dec.Decode(sc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read scenario %s: %w", path, err)
-	}
-	if err := sc.check(); err != nil {
+	if err := sc.decode(text); err != nil {
 		return nil, fmt.Errorf("read scenario %s: %w", path, err)
 	}
 	return sc, sc.readTraces()
+}
+
+// decode reads the text of a scenario, and refuses what can't be played.
+func (sc *scenario) decode(text []byte) error {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(sc); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	var at struct {
+		Steps []yaml.Node `yaml:"steps"`
+	}
+	if yaml.Unmarshal(text, &at) == nil { // for the lines alone
+		for i := range min(len(at.Steps), len(sc.Steps)) {
+			sc.Steps[i].line = at.Steps[i].Line
+		}
+	}
+	return sc.check()
 }
 
 // readSome reads at most the first so many bytes of a file.
@@ -165,6 +197,9 @@ func (sc *scenario) readTraces() error {
 		tr, err := readTrace(name)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if at := tr.Head.Time; !at.IsZero() && !simYear(at) {
+			return fmt.Errorf("read %s: its time is %s: its year is one of %s", name, at.Format(time.RFC3339), simYears)
 		}
 		if len(sc.traces) > 0 && sc.traces[0].Head.Boot != tr.Head.Boot {
 			return fmt.Errorf("read %s: it is of another boot than %s: their clocks have nothing in common", name, sc.Traces[0])
@@ -192,12 +227,14 @@ func (sc *scenario) check() error {
 		return fmt.Errorf("version is %d: this program knows 1", sc.Version)
 	case sc.Tests != nil:
 		return errors.New("tests: this version plays a scenario and does not judge it; take them out")
+	case !sc.Start.IsZero() && !simYear(sc.Start):
+		return fmt.Errorf("start is %s: its year is one of %s", sc.Start.Format(time.RFC3339), simYears)
 	case sc.Config != "" && sc.Devices != nil:
 		return errors.New("it has both a config and devices: one says what there is")
 	}
 	for i := range sc.Steps {
 		if err := sc.Steps[i].check(); err != nil {
-			return fmt.Errorf("step %d: %w", i+1, err)
+			return fmt.Errorf("line %d, step %d: %w", sc.Steps[i].line, i+1, err)
 		}
 	}
 	return nil
@@ -217,12 +254,14 @@ func (s *simStep) check() error {
 		return errors.New("at, every, times and spread can't be negative")
 	case s.Every > 0 && s.Spread > s.Every:
 		return errors.New("spread is longer than every")
+	case s.Every > 0 && time.Duration(s.Every) < simLeast, s.Pulses != "" && time.Duration(s.Period) < 2*simLeast && s.Period > 0:
+		return fmt.Errorf("every is %s at least, and period %s", simLeast, 2*simLeast)
 	case s.Times > 0 && s.Every == 0:
 		return errors.New("times needs every")
 	case s.Drive != "" && s.To != "high" && s.To != "low" && s.To != "toggle" && s.To != "free":
 		return fmt.Errorf("to is %q: it is high, low, toggle or free", s.To)
-	case s.Pulses != "" && (s.Count < 1 || s.Period <= 0):
-		return errors.New("pulses need a count and a period")
+	case s.Pulses != "" && (s.Count < 1 || s.Count > 999_999_999 || s.Period <= 0):
+		return errors.New("pulses need a count, below a billion, and a period")
 	case s.Command != "" && s.Verb == "":
 		return errors.New("a command needs a verb")
 	}

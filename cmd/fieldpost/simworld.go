@@ -102,7 +102,9 @@ func (w *simWorld) planTrace(tr *gpio.Trace, mono int64) {
 		}})
 }
 
-// planStep puts a step into the queue.
+// planStep puts a step into the queue. What two steps set off at one time, such as the
+// debounce of two lines, would end at the same instant, where the runtime shuffles what
+// comes first: so each step is a nanosecond after the one above it.
 func (w *simWorld) planStep(i int, s *simStep) {
 	rnd := gpio.Stream(w.seed, fmt.Sprintf("step %d", i))
 	late := func() time.Duration {
@@ -112,13 +114,14 @@ func (w *simWorld) planStep(i int, s *simStep) {
 		return time.Duration(rnd.Int64N(int64(s.Spread)))
 	}
 	done := 0
-	it := &simItem{at: time.Duration(s.At) + late(), do: w.act(s)}
+	begins := time.Duration(s.At) + time.Duration(i)
+	it := &simItem{at: begins + late(), do: w.act(s)}
 	it.next = func(time.Duration) (time.Duration, bool) {
 		done++
 		if s.Every == 0 || s.Times > 0 && done >= s.Times {
 			return 0, false
 		}
-		return time.Duration(s.At) + time.Duration(done)*time.Duration(s.Every) + late(), true
+		return begins + time.Duration(done)*time.Duration(s.Every) + late(), true
 	}
 	w.add(it)
 }
@@ -129,11 +132,20 @@ func (w *simWorld) act(s *simStep) func() error {
 	case s.Drive != "":
 		return func() error { return w.drive(s.Drive, s.To) }
 	case s.Pulses != "":
-		return func() error { w.pulses(s); return nil }
+		return func() error { return w.pulses(s) }
 	case s.Clock != 0:
-		return func() error { w.board.Step(time.Duration(s.Clock)); return nil }
+		return func() error { return w.setClock(time.Duration(s.Clock)) }
 	}
 	return func() error { return w.command(s) }
+}
+
+// setClock sets the wall clock forward, or back.
+func (w *simWorld) setClock(by time.Duration) error {
+	if to := w.board.Board().Wall().Add(by); !simYear(to) {
+		return fmt.Errorf("set the clock to %s: its year is one of %s", to.UTC().Format(time.RFC3339), simYears)
+	}
+	w.board.Step(by)
+	return nil
 }
 
 func (w *simWorld) drive(pin edge.Pin, to string) error {
@@ -151,7 +163,10 @@ func (w *simWorld) drive(pin edge.Pin, to string) error {
 }
 
 // pulses puts the changes of a train of pulses into the queue.
-func (w *simWorld) pulses(s *simStep) {
+func (w *simWorld) pulses(s *simStep) error {
+	if w.queue.Len() >= simQueued {
+		return fmt.Errorf("pulses of %s: there are %d trains of pulses already", s.Pulses, simQueued)
+	}
 	left, level := 2*s.Count, false
 	at := time.Since(w.began)
 	w.add(&simItem{at: at,
@@ -159,6 +174,7 @@ func (w *simWorld) pulses(s *simStep) {
 		next: func(at time.Duration) (time.Duration, bool) {
 			return at + time.Duration(s.Period)/2, left > 0
 		}})
+	return nil
 }
 
 // command does a command. A refusal is told by an event like any other.

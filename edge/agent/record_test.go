@@ -265,6 +265,20 @@ func TestRecordReplays(t *testing.T) {
 	replays(t, cfg, traces, evs)
 }
 
+// TestRecordAfterReload: the head of a trace has the device's entry of the config in force.
+func TestRecordAfterReload(t *testing.T) {
+	r := newReloader(t, "devices: {door: {digital_in: GPIO17}}\n")
+	r.write("devices: {door: {digital_in: GPIO17, debounce: 20ms}, hatch: {digital_in: GPIO23, active_low: true}}\n")
+	r.reload(http.StatusOK)
+	r.until("all devices are ok", func() bool { return !strings.Contains(r.get("/v1/devices"), `"starting"`) })
+	for name, word := range map[string]string{"door": "20ms", "hatch": "active_low"} {
+		tr, err := gpio.ReadTrace(strings.NewReader(r.get("/v1/devices/" + name + "/record?for=100ms")))
+		if err != nil || !strings.Contains(string(tr.Head.Config), word) {
+			t.Errorf("%s: %v, its config is %s", name, err, tr.Head.Config)
+		}
+	}
+}
+
 // TestBoardRecordReplays: the same with the lines of a real kernel.
 func TestBoardRecordReplays(t *testing.T) {
 	sim := gpiotest.OnBoard(t)

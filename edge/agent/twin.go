@@ -65,9 +65,12 @@ func RunTwin(ctx context.Context, opt TwinOptions) error {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.twin = gpio.NewTwin(gpio.TwinOptions{Board: pins, Seed: opt.Seed, Sensor: opt.Sensor, Mono: board.Mono})
+	a.twin = gpio.NewTwin(gpio.TwinOptions{Board: pins, Seed: opt.Seed, Sensor: opt.Sensor, Mono: board.Mono, Alone: true})
 	defer a.closeLines()
 	for _, tr := range opt.Traces {
+		if opt.Config.Devices[tr.Head.Device] == nil {
+			return &ConfigError{fmt.Errorf("replay %s: the config has no such device", tr.Head.Device)}
+		}
 		if err := a.twin.Replay(tr); err != nil {
 			return &ConfigError{err}
 		}

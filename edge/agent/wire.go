@@ -23,7 +23,12 @@ func (a *agent) simulated() bool { return a.opt.Simulate || a.opt.Pins != nil }
 func (a *agent) newSource() (*gpio.Source, error) {
 	opt := gpio.SourceOptions{Specs: specs(a.opt.Config.Devices), Own: ownLines(a.opt.Config), Pump: a.pump, Rows: a.store, Clock: a.clock, Twin: a.twin, Log: a.log}
 	opt.UplinkNames = slices.Sorted(maps.Keys(a.opt.Config.Uplinks))
-	opt.Uplinks = func() []edge.UplinkStatus { return a.uplinks.Uplinks() } // once devices run, there are uplinks
+	opt.Uplinks = func() []edge.UplinkStatus {
+		if a.uplinks == nil {
+			return nil // a twin has none; elsewhere they are there once devices run
+		}
+		return a.uplinks.Uplinks()
+	}
 	if a.starts != nil {
 		opt.Safe = a.starts.why()
 	}

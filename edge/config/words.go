@@ -14,9 +14,12 @@ const maxWord = 48
 // than too little, since people put a / or an @ into passwords.
 var login = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)\S*@`)
 
-// hideLogin masks the user and password of each URL in s.
+// querySecret finds what a URL's query has for a name that is likely to have a secret.
+var querySecret = regexp.MustCompile(`(?i)([?&][^=&#\s]*(?:auth|token|secret|passw|key|cookie|credential|appid)[^=&#\s]*=)[^&#\s]+`)
+
+// hideLogin masks the user and password of each URL in s, and the keys in its query.
 func hideLogin(s string) string {
-	return login.ReplaceAllString(s, "${1}********@")
+	return querySecret.ReplaceAllString(login.ReplaceAllString(s, "${1}********@"), "${1}********")
 }
 
 // quote shows a user's text in an error: short, on one line, without a URL's

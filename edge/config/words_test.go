@@ -27,11 +27,13 @@ func TestDistance(t *testing.T) {
 
 func TestHideLogin(t *testing.T) {
 	for in, want := range map[string]string{
-		"mqtt://me:secret@host:1/x": "mqtt://********@host:1/x",
-		"https://token@host/path":   "https://********@host/path",
-		"mqtt://me:a/b?c#d@e@host":  "mqtt://********@host",
-		"mqtt://host:1883":          "mqtt://host:1883",
-		"see http://a and me@x.org": "see http://a and me@x.org",
+		"mqtt://me:secret@host:1/x":                           "mqtt://********@host:1/x",
+		"https://token@host/path":                             "https://********@host/path",
+		"mqtt://me:a/b?c#d@e@host":                            "mqtt://********@host",
+		"mqtt://host:1883":                                    "mqtt://host:1883",
+		"http://host/a?q=Berlin&APPID=5f&x_api_key=a%26b#top": "http://host/a?q=Berlin&APPID=********&x_api_key=********#top",
+		"http://host/key=5?unit=C":                            "http://host/key=5?unit=C",
+		"see http://a and me@x.org":                           "see http://a and me@x.org",
 	} {
 		if got := hideLogin(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
