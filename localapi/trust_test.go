@@ -84,7 +84,10 @@ func TestForgottenKeyMakesNone(t *testing.T) {
 				}
 				answered <- a.status
 			}()
-			eventually(t, "the request waits", func() bool { return r.server.access.keys.has(k.ID) && waitsForKeys() })
+			eventually(t, "the request waits", func() bool {
+				_, there := r.server.access.keys.get(k.ID)
+				return there && waitsForKeys()
+			})
 			close(forgotten)
 			if err := <-ended; err != nil {
 				t.Fatal(err)
