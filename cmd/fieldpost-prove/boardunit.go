@@ -39,9 +39,10 @@ uplinks:
   cloud: {mqtt: "mqtt://` + boardMQTT + `"}
 `
 
-// command runs a program to its end and gives all that it printed.
+// command runs a program to its end and gives all that it printed. The package's own
+// wait for a new version, and for the one before, is two minutes.
 func command(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_COLORS=0", "SYSTEMD_PAGER=")

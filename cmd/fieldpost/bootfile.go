@@ -23,9 +23,13 @@ import (
 // maxBoot bounds the file, in bytes, as the config bounds its own.
 const maxBoot = 1 << 20
 
-// readBootFile reads a regular file of bounded size.
+// readBootFile reads a regular file of bounded size. A link is none: root would read,
+// and then wipe, what it leads to.
 func readBootFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("read %s: it is a link: put the file itself there", path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +217,8 @@ func (a *app) wipeBoot(file string, warnings []string) []string {
 	if err == nil {
 		err = os.Remove(path)
 	}
-	if rerr := os.Remove(path + ".error"); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		err = errors.Join(err, rerr)
+	if note := path + ".error"; exists(note) { // a read-only partition refuses to remove what is not there too
+		err = errors.Join(err, os.Remove(note))
 	}
 	if err == nil {
 		err = queue.SyncFolder(filepath.Dir(path))
@@ -237,7 +241,7 @@ func syncFile(path string) error {
 
 // overwrite puts zeros in the place of what a file holds.
 func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}

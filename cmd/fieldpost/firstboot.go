@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -93,7 +92,7 @@ func (a *app) firstboot(again bool) (bootTaken, error) {
 		return done, nil
 	case err != nil:
 		return done, a.refuseBoot(file, err)
-	case marked && !again:
+	case marked && !again && !a.bootInPlace(text):
 		return done, a.refuseBoot(file, fmt.Errorf("%s: this system took one up already: change %s, or say sudo fieldpost firstboot --again", file, bootConfig))
 	case !marked && !again && a.bootConflict(text):
 		return done, a.refuseBoot(file, fmt.Errorf("%s: there is a %s of another origin: move it away, or say sudo fieldpost firstboot --again", file, bootConfig))
@@ -122,11 +121,17 @@ func (a *app) bootFile() (string, bool) {
 	return "", false
 }
 
+// bootInPlace reports whether the config is the file's already: a power cut came before
+// its mark, or before the agent was let to read it.
+func (a *app) bootInPlace(text []byte) bool {
+	have, err := os.ReadFile(a.Root + bootConfig)
+	return err == nil && string(have) == string(text)
+}
+
 // bootConflict reports whether another config has the name of ours: not one that a
 // power cut left of this same file.
 func (a *app) bootConflict(text []byte) bool {
-	have, err := os.ReadFile(a.Root + bootConfig)
-	return err == nil && string(have) != string(text) || err != nil && !errors.Is(err, fs.ErrNotExist)
+	return exists(a.Root+bootConfig) && !a.bootInPlace(text)
 }
 
 // installBoot makes the file a part of the config, durably, then marks it as taken.

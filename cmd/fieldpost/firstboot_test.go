@@ -203,6 +203,13 @@ func TestFirstbootAfterPowerCuts(t *testing.T) {
 		os.Remove(c.root + bootConfig)
 		os.Remove(c.root + bootStamp)
 	})
+	cut("another one was asked for, and is written for root alone", func(c *bootCard) {
+		c.put(inBoot, bootDevice)
+		c.put(bootStamp, `{"sha256": "of the one before"}`)
+		if err := os.Chmod(c.root+bootConfig, 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	})
 	cut("it is marked", func(c *bootCard) { c.put(inBoot, bootDevice) })
 	cut("it is half wiped", func(c *bootCard) { c.put(inBoot, strings.Repeat("\x00", 10)+bootDevice[10:]) })
 	cut("it is wiped from its end", func(c *bootCard) { c.put(inBoot, bootDevice[:10]+strings.Repeat("\x00", len(bootDevice)-10)) })
@@ -216,6 +223,19 @@ func TestFirstbootLeavesAnotherConfig(t *testing.T) {
 	c.starts(2).want(t, 2, "of another origin")
 	if got := c.text(bootConfig); got != "agent: {id: mine}\n" {
 		t.Errorf("it is %q now", got)
+	}
+}
+
+// Root reads no other file by it, nor wipes one.
+func TestFirstbootOfALink(t *testing.T) {
+	c := newCard(t, "")
+	c.put("/elsewhere", bootDevice)
+	if err := os.Symlink(c.root+"/elsewhere", c.root+inBoot); err != nil {
+		t.Fatal(err)
+	}
+	c.starts(2).want(t, 2, "it is a link")
+	if c.text(bootConfig) != "" || c.text("/elsewhere") != bootDevice {
+		t.Errorf("it took %q and left %q", c.text(bootConfig), c.text("/elsewhere"))
 	}
 }
 
