@@ -109,14 +109,14 @@ func (s *stream) resume() {
 	}
 	s.w.mu.Lock()
 	s.w.say("the safe start is over")
-	may := map[*out][]bool{}
+	may, vague := map[*out][]bool{}, map[*out]bool{}
 	p.safe, p.over = false, s.w.clock.Stamp()
 	for _, o := range s.w.outs {
 		begun := o.begun
 		o.begun = false
 		wish := o.wishes(o.on)
 		o.begun = begun
-		o.mayBoot, o.mustBoot = false, false
+		o.mayBoot, o.mustBoot, o.safe = false, false, false
 		switch {
 		case !o.held || o.fails > 0:
 			o.begun = false
@@ -124,7 +124,7 @@ func (s *stream) resume() {
 		case o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0:
 			wish = []bool{o.on}
 		case o.surelyOffline() || o.maybeOffline() || o.unsure:
-			o.mayBoot = wish[0]
+			o.mayBoot, vague[o] = wish[0], true
 			wish = []bool{true, false}
 		case wish[0] && !o.on && (o.cfg.Interlock != "" || o.bar() != ""):
 			wish = []bool{false}
@@ -138,8 +138,10 @@ func (s *stream) resume() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, o := range s.w.outs {
-		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held
-		o.want = o.on || o.mayBoot
+		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held || vague[o] && o.mayBoot && !o.on
+		want := o.on || o.mayBoot
+		o.loose = o.loose || want != o.want
+		o.want = want
 	}
 	for o, wish := range may {
 		ok := false
