@@ -75,52 +75,6 @@ type call struct {
 
 func (o *out) age(st queue.Stamp) time.Duration { return o.w.clock.Age(st) }
 
-// requested sees a line that was taken at the level was. The caller holds w.mu.
-func (w *world) requested(o *out, was bool) {
-	level := w.physical(o)
-	if n := len(w.board.Trace(o.cfg.Pin)) - o.seen; n > 1 || n == 1 && level == was {
-		w.fault("%s: its request took the line through another level", o.name)
-	}
-	o.seen = len(w.board.Trace(o.cfg.Pin))
-	o.renew()
-	may := o.bootLevels(was)
-	if !slices.Contains(may, level) {
-		w.fault("%s: it began %v, and may begin %v (line %v, wants %v, unsure %v)", o.name, level, may, was, o.want, o.unsure)
-	}
-	w.say("%s: taken, line %v to %v", o.name, was, level)
-	shelf := o.parked
-	if o.may = nil; shelf && o.moved {
-		o.parked, o.may = false, nil
-		o.may = o.bootLevels(was)
-	}
-	now := w.clock.Stamp()
-	o.bootAt, o.free, o.last = now, now, queue.Stamp{}
-	if level != was {
-		o.last = now
-	}
-	begins := level
-	if len(o.may) > 0 {
-		begins = o.may[0] // where it goes from what another config left
-	}
-	o.mustBoot = !begins && o.bootOn() && !o.overdue()
-	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
-	perhaps := o.begun && o.want && o.maybeOffline()
-	o.mayBoot = !begins && (o.unsure || parked || perhaps) || o.mustBoot || len(o.may) > 1
-	o.took(level, now)
-	if want := begins || o.mustBoot || perhaps; !w.proc.safe {
-		o.loose = o.loose || want != o.want && (w.full || w.proc.fuse > 0)
-		o.want = want
-	}
-	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
-	o.taken++
-	o.safe = w.proc.safe
-	o.parked, o.untold = false, true
-	o.outlive()
-	if !shelf { // what was parked has its level until it is taken over
-		w.checkLocks(o)
-	}
-}
-
 // overdue reports whether it is to be off by now.
 func (o *out) overdue() bool {
 	if !o.value || o.unsure {
