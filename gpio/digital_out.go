@@ -35,7 +35,7 @@ func digitalOutDriver() Driver {
 		Name: "digital_out",
 		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
 			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes, cuts of the power among them, it does what stop says and takes no command. " +
-			"max_on: it goes off by itself after so long; a repeated on does not prolong it. " +
+			"max_on: it goes off by itself after so long, and when the agent ends; a repeated on does not prolong it. " +
 			"min_cycle: once off, it stays off for so long; an on before that is refused, and what boot asks for waits. " +
 			"interlock: of the outputs that name the same group one is on at most; an on is refused while another is on, or its line is not held. " +
 			"offline: it goes to what set says, and stays there, once no uplink, or none of those in uplinks, has acknowledged anything for after. " +

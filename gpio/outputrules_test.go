@@ -121,6 +121,9 @@ func (w *world) moved(o *out, err error) {
 	if level && !o.unsure && !w.proc.swapping && o.resting() > 0 { // a rule may be quicker than the reload
 		w.fault("%s: it went on with %s of min_cycle left", o.name, o.resting())
 	}
+	if level && o.cfg.Offline.Set == gpio.RestOff && o.surelyOffline() {
+		w.fault("%s: it went on, and no uplink was heard for too long", o.name)
+	}
 	o.moves = append(o.moves, move{level: level, at: now, stays: o.age(o.since), again: o.last == now})
 	o.on, o.value, o.since, o.last = level, level, now, now
 	if o.jumped == (queue.Stamp{}) {
