@@ -35,7 +35,7 @@ func digitalOutDriver() Driver {
 		Name: "digital_out",
 		Doc: "A line that is switched: a relay, a pump, a lamp. Commands: on, off, toggle, pulse with a time, set with true or false. " +
 			"boot and stop say what it does when the agent starts and ends: off, on, hold (the line stays as it is) or last (what was commanded last); after three crashes within five minutes, cuts of the power among them, it does what stop says and takes no command. " +
-			"max_on: it goes off by itself after so long; a repeated on does not prolong it. " +
+			"max_on: it goes off by itself after so long, and when the agent ends; a repeated on does not prolong it. " +
 			"min_cycle: once off, it stays off for so long; an on before that is refused, and what boot asks for waits. " +
 			"interlock: of the outputs that name the same group one is on at most; an on is refused while another is on, or its line is not held. " +
 			"offline: it goes to what set says, and stays there, once no uplink, or none of those in uplinks, has acknowledged anything for after. " +
@@ -92,8 +92,9 @@ type outputRow struct {
 	Since queue.Stamp   `json:"since"` // when it went on
 	For   time.Duration `json:"for"`   // how long after Since it goes off by itself; 0: never
 	Why   string        `json:"why,omitempty"`
-	Pend  bool          `json:"pend,omitempty"` // boot has it on, and something kept it from that
-	Line  string        `json:"line,omitempty"` // the id of the request, where it may be parked
+	Pulse time.Duration `json:"pulse,omitempty"` // how long after Since a pulse ends, also one that max_on comes before; 0: there is none
+	Pend  bool          `json:"pend,omitempty"`  // boot has it on, and something kept it from that
+	Line  string        `json:"line,omitempty"`  // the id of the request, where it may be parked
 }
 
 // Pins is the one line.
@@ -131,7 +132,7 @@ func (d *output) begin(out *Outlet) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	had := d.started || out.Stored(&d.row) // this process's own row is the newer one
-	d.relimit()                            // the config may have another max_on than the run before
+	d.limit()                              // the config may have another max_on than the run before
 	d.out = out
 	pended, first := d.row.Pend, d.initial(had)
 	line, err := d.env.Line(d.cfg.Pin, LineConfig{Output: true, ActiveLow: d.cfg.ActiveLow, Initial: first, Park: d.park()})
@@ -143,6 +144,9 @@ func (d *output) begin(out *Outlet) error {
 	want := level && !d.overdue()
 	if d.env.Safe() {
 		want = level && d.rested(level)
+	}
+	if d.park() == "" && first != Keep {
+		want = first == High // another config parked it: this one begins like any other
 	}
 	if d.offline() {
 		want = level && d.cfg.Offline.Set == RestOn
@@ -168,7 +172,7 @@ func (d *output) settle(level, had bool) {
 	if d.overdue() {
 		why = d.row.Why
 	}
-	same := had && d.row.Value == level
+	same, wanted := had && d.row.Value == level, d.row.Want
 	d.row.Value = level
 	d.pend = d.pend && !level
 	if d.env.Safe() {
@@ -178,13 +182,17 @@ func (d *output) settle(level, had bool) {
 	}
 	if !same {
 		d.clear(now)
-		d.limit(0)
+		d.limit()
 	}
 	d.arm(now)
 	d.delay(now)
 	if !same {
 		d.told = d.tell(now.Mono, nil, why)
 		return
+	}
+	if d.row.Want != wanted {
+		d.row.Pend = d.pend
+		_ = d.out.Keep(d.row) // else it goes with the next report
 	}
 	d.out.Show(boolean(level), d.cfg.States.of(level), "")
 }
@@ -252,7 +260,9 @@ func (d *output) overdue() bool {
 }
 
 // clear forgets the deadline and when it went on.
-func (d *output) clear(now queue.Stamp) { d.row.Since, d.row.For, d.row.Why = now, 0, "" }
+func (d *output) clear(now queue.Stamp) {
+	d.row.Since, d.row.For, d.row.Why, d.row.Pulse = now, 0, "", 0
+}
 
 // arm sets the deadline from the row.
 func (d *output) arm(now queue.Stamp) {
@@ -336,7 +346,8 @@ func (d *output) deadline() error {
 		return nil
 	}
 	if d.cfg.Offline.Set == RestOn && d.offline() { // a pulse that is over: it is to stay on now
-		d.limit(0)
+		d.row.Pulse = 0
+		d.limit()
 		d.arm(now)
 		return nil
 	}

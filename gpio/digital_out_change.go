@@ -28,15 +28,9 @@ func (d *output) takeOver(cfg *DigitalOut) {
 	if d.line == nil {
 		return // begin does the rest
 	}
-	d.relimit()
-	d.arm(d.env.Clock.Stamp())
+	d.limit()
+	now := d.env.Clock.Stamp()
+	d.delay(now) // it may have to rest for less now
+	d.arm(now)
 	d.out.Show(boolean(d.row.Value), d.cfg.States.of(d.row.Value), "")
-}
-
-// relimit works out anew when it goes off by itself. A pulse keeps its end, where
-// max_on does not come first. The caller holds d.mu.
-func (d *output) relimit() {
-	if max := d.cfg.MaxOn.D(); d.row.Why != "pulse" || max > 0 && d.row.For > max {
-		d.limit(0)
-	}
 }

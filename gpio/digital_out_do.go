@@ -45,7 +45,10 @@ func (d *output) Do(a Action) (Result, error) {
 	if changed {
 		d.clear(now)
 	}
-	d.limit(pulse)
+	if d.row.Pulse = 0; pulse > 0 {
+		d.row.Pulse = d.env.Clock.Age(d.row.Since) + pulse
+	}
+	d.limit()
 	d.arm(now)
 	res := Result{Value: boolean(level), State: d.cfg.States.of(level)}
 	rep := a.Tell(res)
@@ -60,8 +63,8 @@ func (d *output) Do(a Action) (Result, error) {
 }
 
 // limit works out when it goes off by itself: at the end of a pulse, and at
-// max_on at the latest, which counts from when it went on.
-func (d *output) limit(pulse time.Duration) {
+// max_on at the latest, which counts from when it went on. The caller holds d.mu.
+func (d *output) limit() {
 	d.row.For, d.row.Why = 0, ""
 	if !d.row.Value {
 		return
@@ -69,10 +72,8 @@ func (d *output) limit(pulse time.Duration) {
 	if d.cfg.MaxOn > 0 {
 		d.row.For, d.row.Why = d.cfg.MaxOn.D(), "max_on"
 	}
-	if pulse > 0 {
-		if end := d.env.Clock.Age(d.row.Since) + pulse; d.row.For == 0 || end < d.row.For {
-			d.row.For, d.row.Why = end, "pulse"
-		}
+	if end := d.row.Pulse; end > 0 && (d.row.For == 0 || end < d.row.For) {
+		d.row.For, d.row.Why = end, "pulse"
 	}
 }
 

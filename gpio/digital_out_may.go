@@ -103,7 +103,7 @@ func (d *output) went(level, want bool, mono int64, cause *Told, why string) {
 	now := d.env.Clock.Stamp()
 	d.row.Value, d.row.Want, d.pend = level, want, false
 	d.clear(now)
-	d.limit(0)
+	d.limit()
 	d.arm(now)
 	d.told = d.tell(mono, cause, why)
 }

@@ -111,9 +111,7 @@ func (o *out) accept(t *tale) {
 	var d edge.Duration
 	var text string
 	if t.data.Verb == "pulse" && json.Unmarshal(t.data.Asked, &text) == nil && d.UnmarshalText([]byte(text)) == nil {
-		if o.pulse = o.age(o.since) + d.D(); o.cfg.MaxOn > 0 && o.pulse >= o.cfg.MaxOn.D() {
-			o.pulse = 0
-		}
+		o.pulse = o.age(o.since) + d.D()
 	}
 }
 
@@ -254,7 +252,7 @@ func (s *stream) random(o *out) edge.Command {
 	}
 	if s.chance(5) {
 		now, _, _ := s.w.clock.Time(s.w.clock.Stamp())
-		cmd.Expires = now.Add(time.Duration(one(s, -3600, -1, 1, 3600)) * time.Second)
+		cmd.Expires = now.Add(time.Duration(one(s, -3600, -1, 0, 1, 3600)) * time.Second)
 	}
 	cmd.Remote = strings.HasPrefix(cmd.From, "uplink:")
 	return cmd

@@ -8,6 +8,52 @@ import (
 	"fieldpost/queue"
 )
 
+// requested sees a line that was taken at the level was. The caller holds w.mu.
+func (w *world) requested(o *out, was bool) {
+	level := w.physical(o)
+	if n := len(w.board.Trace(o.cfg.Pin)) - o.seen; n > 1 || n == 1 && level == was {
+		w.fault("%s: its request took the line through another level", o.name)
+	}
+	o.seen = len(w.board.Trace(o.cfg.Pin))
+	o.renew()
+	may := o.bootLevels(was)
+	if !slices.Contains(may, level) {
+		w.fault("%s: it began %v, and may begin %v (line %v, wants %v, unsure %v)", o.name, level, may, was, o.want, o.unsure)
+	}
+	w.say("%s: taken, line %v to %v", o.name, was, level)
+	shelf := o.parked
+	if o.may = nil; shelf && o.moved {
+		o.parked, o.may = false, nil
+		o.may = o.bootLevels(was)
+	}
+	now := w.clock.Stamp()
+	o.bootAt, o.free, o.last = now, now, queue.Stamp{}
+	if level != was {
+		o.last = now
+	}
+	begins := level
+	if len(o.may) > 0 {
+		begins = o.may[0] // where it goes from what another config left
+	}
+	o.mustBoot = !begins && o.bootOn() && !o.overdue()
+	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
+	perhaps := o.begun && o.want && o.maybeOffline()
+	o.mayBoot = !begins && (o.unsure || parked || perhaps) || o.mustBoot || len(o.may) > 1
+	o.took(level, now)
+	if want := begins || o.mustBoot || perhaps; !w.proc.safe {
+		o.loose = o.loose || want != o.want && (w.full || w.proc.fuse > 0)
+		o.want = want
+	}
+	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
+	o.taken++
+	o.safe = w.proc.safe
+	o.parked, o.untold = false, true
+	o.outlive()
+	if !shelf { // what was parked has its level until it is taken over
+		w.checkLocks(o)
+	}
+}
+
 // took notes the level that a line begins with.
 func (o *out) took(level bool, now queue.Stamp) {
 	if !o.ran || o.value != level || o.unsure {
@@ -109,14 +155,14 @@ func (s *stream) resume() {
 	}
 	s.w.mu.Lock()
 	s.w.say("the safe start is over")
-	may := map[*out][]bool{}
+	may, vague := map[*out][]bool{}, map[*out]bool{}
 	p.safe, p.over = false, s.w.clock.Stamp()
 	for _, o := range s.w.outs {
 		begun := o.begun
 		o.begun = false
 		wish := o.wishes(o.on)
 		o.begun = begun
-		o.mayBoot, o.mustBoot = false, false
+		o.mayBoot, o.mustBoot, o.safe = false, false, false
 		switch {
 		case !o.held || o.fails > 0:
 			o.begun = false
@@ -124,7 +170,7 @@ func (s *stream) resume() {
 		case o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0:
 			wish = []bool{o.on}
 		case o.surelyOffline() || o.maybeOffline() || o.unsure:
-			o.mayBoot = wish[0]
+			o.mayBoot, vague[o] = wish[0], true
 			wish = []bool{true, false}
 		case wish[0] && !o.on && (o.cfg.Interlock != "" || o.bar() != ""):
 			wish = []bool{false}
@@ -138,8 +184,10 @@ func (s *stream) resume() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, o := range s.w.outs {
-		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held
-		o.want = o.on || o.mayBoot
+		o.unsure = o.unsure || p.dead || o.fails > 0 || !o.held || vague[o] && o.mayBoot && !o.on
+		want := o.on || o.mayBoot
+		o.loose = o.loose || want != o.want
+		o.want = want
 	}
 	for o, wish := range may {
 		ok := false

@@ -197,11 +197,11 @@ func TestMinCycle(t *testing.T) {
 // is killed again and again, and stays there until one does.
 func TestOffline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := worldOf(t, "pump: {digital_out: GPIO17, boot: hold, offline: {after: 5m}}")
+		s := worldOf(t, "pump: {digital_out: GPIO17, boot: hold, offline: {after: 5m, uplinks: [cloud]}}")
 		s.w.start("", 0, false)
 		pass(time.Minute)
 		s.do(t, "pump", "on", "")
-		s.w.hold(func() { s.w.heard = false })
+		s.w.hold(func() { s.w.links[0].heard = false })
 		for range 3 {
 			pass(time.Minute)
 			s.is(t, "pump", true)
@@ -212,7 +212,7 @@ func TestOffline(t *testing.T) {
 		if why := s.do(t, "pump", "on", ""); !strings.Contains(why, "no uplink has acknowledged anything for 5m") {
 			t.Error(why)
 		}
-		s.w.hold(func() { s.w.heard = true })
+		s.w.hold(func() { s.w.links[0].heard = true })
 		pass(2 * time.Second)
 		s.is(t, "pump", false)
 		s.do(t, "pump", "on", "")

@@ -20,6 +20,7 @@ type out struct {
 	held   bool // by a process that runs
 	begun  bool // it was held before in this process
 	ran    bool // and in any
+	taken  int  // so often
 	parked bool
 	on     bool // the line's logical level
 	seen   int  // of the board's trace
@@ -31,12 +32,17 @@ type out struct {
 	// unsure: a kill took what was not stored. What a restart goes by is not known until
 	// the next change.
 	unsure  bool
+	loose   bool // want changed with no event, and may not be stored
 	tickets []*edge.Ticket
 
 	bootAt   queue.Stamp // the line was requested then
 	mayBoot  bool        // boot has it on
 	mustBoot bool
 	pended   bool        // it was to, when its process ended
+	next     *change     // what a reload is about to make of it
+	moved    bool        // its config parks its line no more
+	may      []bool      // then it is at one of these
+	safe     bool        // it began in a safe start that was not over
 	untold   bool        // its line was taken, and what was found is not told yet
 	free     queue.Stamp // nothing has kept it from that since then
 	moves    []move      // that no event told yet
@@ -69,36 +75,6 @@ type call struct {
 
 func (o *out) age(st queue.Stamp) time.Duration { return o.w.clock.Age(st) }
 
-// requested sees a line that was taken at the level was. The caller holds w.mu.
-func (w *world) requested(o *out, was bool) {
-	level := w.physical(o)
-	if n := len(w.board.Trace(o.cfg.Pin)) - o.seen; n > 1 || n == 1 && level == was {
-		w.fault("%s: its request took the line through another level", o.name)
-	}
-	o.seen = len(w.board.Trace(o.cfg.Pin))
-	may := o.bootLevels(was)
-	if !slices.Contains(may, level) {
-		w.fault("%s: it began %v, and may begin %v (line %v, wants %v, unsure %v)", o.name, level, may, was, o.want, o.unsure)
-	}
-	w.say("%s: taken, line %v to %v", o.name, was, level)
-	now := w.clock.Stamp()
-	o.bootAt, o.free, o.last = now, now, queue.Stamp{}
-	if level != was {
-		o.last = now
-	}
-	o.mustBoot = !level && o.bootOn() && !o.overdue()
-	parked := o.parked && o.cfg.MinCycle > 0 && (o.cfg.Boot == gpio.RestOn || o.cfg.Boot == gpio.RestLast)
-	perhaps := o.begun && o.want && o.maybeOffline()
-	o.mayBoot = !level && (o.unsure || parked || perhaps) || o.mustBoot
-	o.took(level, now)
-	if !w.proc.safe {
-		o.want = level || o.mustBoot || perhaps
-	}
-	o.on, o.held, o.begun, o.ran, o.sick = level, true, true, true, 0
-	o.parked, o.untold = false, true
-	w.checkLocks(o)
-}
-
 // overdue reports whether it is to be off by now.
 func (o *out) overdue() bool {
 	if !o.value || o.unsure {
@@ -108,22 +84,19 @@ func (o *out) overdue() bool {
 	return o.cfg.MaxOn > 0 && age >= o.cfg.MaxOn.D() || o.pulse > 0 && age >= o.pulse
 }
 
+// outlive forgets a pulse that was over while offline had the output on.
+func (o *out) outlive() {
+	if o.pulse > 0 && o.age(o.since) >= o.pulse && o.on && o.maybeOffline() && o.cfg.Offline.Set == gpio.RestOn {
+		o.pulse, o.unsure = 0, true
+	}
+}
+
 // resting is how long min_cycle keeps it off still.
 func (o *out) resting() time.Duration {
 	if o.cfg.MinCycle == 0 || o.value {
 		return 0
 	}
 	return max(0, o.cfg.MinCycle.D()-o.age(o.since))
-}
-
-// surelyOffline and maybeOffline are whether no uplink was heard for too long, by the
-// latest and by the earliest time that it may have been heard.
-func (o *out) surelyOffline() bool {
-	return o.cfg.Offline.After > 0 && o.age(o.w.heardH) >= o.cfg.Offline.After.D()
-}
-
-func (o *out) maybeOffline() bool {
-	return o.cfg.Offline.After > 0 && o.age(o.w.heardL) >= o.cfg.Offline.After.D()
 }
 
 // moved sees a Set. The caller holds w.mu.
@@ -145,8 +118,11 @@ func (w *world) moved(o *out, err error) {
 	}
 	now := w.clock.Stamp()
 	w.say("%s: line %v", o.name, level)
-	if level && !o.unsure && o.resting() > 0 {
+	if level && !o.unsure && !w.proc.swapping && o.resting() > 0 { // a rule may be quicker than the reload
 		w.fault("%s: it went on with %s of min_cycle left", o.name, o.resting())
+	}
+	if level && o.cfg.Offline.Set == gpio.RestOff && o.surelyOffline() {
+		w.fault("%s: it went on, and no uplink was heard for too long", o.name)
 	}
 	o.moves = append(o.moves, move{level: level, at: now, stays: o.age(o.since), again: o.last == now})
 	o.on, o.value, o.since, o.last = level, level, now, now
@@ -158,6 +134,7 @@ func (w *world) moved(o *out, err error) {
 
 // let sees a line that its process let go of, at the level that the kernel leaves.
 func (w *world) let(o *out) {
+	o.left()
 	o.on, o.held, o.away = w.physical(o), false, w.clock.Stamp()
 	o.seen = len(w.board.Trace(o.cfg.Pin))
 }
@@ -203,17 +180,21 @@ func (o *out) check() {
 		}
 		return
 	}
-	age := o.age(o.since)
-	if o.pulse > 0 && age > o.pulse && o.on && o.maybeOffline() && o.cfg.Offline.Set == gpio.RestOn {
-		o.pulse, o.unsure = 0, true // it was to stay on when its pulse was over
+	w.checkLocks(o)
+	if o.may != nil && len(w.rules) == 0 && o.since == o.bootAt && !slices.Contains(o.may, o.on) {
+		w.fault("%s: it was parked by another config and is %v now, not %v", o.name, o.on, o.may)
 	}
+	o.may = nil
+	age := o.age(o.since)
+	silent, _ := o.silent()
+	o.outlive()
 	switch calm := o.fails <= 0; {
 	case calm && o.on && o.cfg.MaxOn > 0 && age > o.cfg.MaxOn.D():
 		w.fault("%s: on for %s, max_on is %s", o.name, age, o.cfg.MaxOn)
 	case calm && o.on && o.pulse > 0 && age > o.pulse:
 		w.fault("%s: on for %s, its pulse is %s", o.name, age, o.pulse)
-	case calm && o.cfg.Offline.After > 0 && o.age(w.heardH) > o.cfg.Offline.After.D()+2*time.Second && o.on != (o.cfg.Offline.Set == gpio.RestOn) && o.resting() == 0 && o.age(o.since) > 2*time.Second:
-		w.fault("%s: it is %v, and no uplink was heard for %s", o.name, o.on, o.age(w.heardH))
+	case calm && o.cfg.Offline.After > 0 && silent > o.cfg.Offline.After.D()+2*time.Second && o.on != (o.cfg.Offline.Set == gpio.RestOn) && o.resting() == 0 && o.age(o.since) > 2*time.Second:
+		w.fault("%s: it is %v, and no uplink was heard for %s", o.name, o.on, silent)
 	}
 	if o.bar() != "" || o.maybeOffline() || o.on || o.fails > 0 {
 		o.free = now
@@ -306,7 +287,7 @@ func (o *out) heardChange(t *tale) {
 	}
 	m := o.moves[0]
 	o.moves = o.moves[1:]
-	if m.again && asked == nil && t.data.Why != "stop" && t.data.Why != "safe start over" {
+	if m.again && asked == nil && !w.proc.swapping && t.data.Why != "stop" && t.data.Why != "safe start over" {
 		w.fault("%s: two changes at one instant, the second because of %q", o.name, t.data.Why)
 	}
 	if o.unsure && o.bootAt != m.at && t.data.Why != "stop" {
@@ -353,6 +334,9 @@ func (o *out) justified(m move, why string, asked *tale) bool {
 	over, boot := o.cfg.MaxOn.D(), o.bootAt == m.at
 	switch why {
 	case "":
+		if asked == nil && boot && o.may != nil { // another config parked it
+			return slices.Contains(o.may, m.level)
+		}
 		return asked != nil && string(asked.data.Value) == string(boolText(m.level)) && asked.ev.Mono == m.at.Mono
 	case "max_on":
 		o.want = false
@@ -371,10 +355,10 @@ func (o *out) justified(m move, why string, asked *tale) bool {
 		}
 		return ok
 	case "stop":
-		if o.pulse > 0 || o.cfg.Stop == gpio.RestHold && o.cfg.MaxOn == 0 && o.cfg.Offline.After == 0 {
+		if o.pulse > 0 && (o.cfg.MaxOn == 0 || o.pulse < o.cfg.MaxOn.D()) || o.parks() {
 			o.want = m.level // its pulse is over
 		}
-		return o.w.proc.ending
+		return o.w.proc.ending || o.w.proc.swapping
 	case "safe start":
 		return o.w.proc.safe && boot
 	case "safe start over":

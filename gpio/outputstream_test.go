@@ -128,6 +128,7 @@ func (s *stream) config(pin edge.Pin) gpio.DigitalOut {
 	}
 	if s.chance(4) {
 		c.Offline.After = edge.Duration(one(s, 20, 120)) * edge.Duration(time.Second)
+		c.Offline.Uplinks = one(s, nil, nil, linkNames[:1], linkNames[1:], linkNames)
 		if c.MaxOn == 0 && c.Interlock == "" {
 			c.Offline.Set = one(s, gpio.RestOff, gpio.RestOn)
 		}
@@ -296,7 +297,7 @@ func (o *out) mayRest(was, timed bool, bar string) bool {
 // step does one thing to a process.
 func (s *stream) step() {
 	o := one(s, s.w.outs...)
-	switch n := s.IntN(40); {
+	switch n := s.IntN(42); {
 	case n < 20:
 		s.command(o)
 	case n < 27:
@@ -333,11 +334,15 @@ func (s *stream) step() {
 		s.w.mu.Unlock()
 	case n < 39:
 		s.w.mu.Lock()
-		s.w.heard = !s.w.heard
-		s.w.say("uplink acknowledges: %v", s.w.heard)
+		for _, u := range one(s, s.w.links[:1], s.w.links[1:], s.w.links, s.w.links) {
+			u.heard = !u.heard
+			s.w.say("uplink %s acknowledges: %v", u.name, u.heard)
+		}
 		s.w.mu.Unlock()
-	default:
+	case n < 40:
 		s.resume()
+	default:
+		s.reload()
 	}
 }
 

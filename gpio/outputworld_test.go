@@ -38,11 +38,8 @@ type world struct {
 	byName map[string]*out
 	proc   *process // nil between processes
 	debts  []debt
-	heard  bool // an uplink acknowledges
-	acked  uint64
-	heardL queue.Stamp // the uplink was heard then, at the earliest and the latest
-	heardH queue.Stamp
-	slack  time.Duration // the earliest may be so much earlier: it is durable now and then
+	links  []*upstream
+	slack  time.Duration // what was heard may be so much earlier: it is durable now and then
 	rules  map[string]func(*process, *tale)
 	script []string
 
@@ -69,26 +66,28 @@ type tale struct {
 
 // process is an agent's life. Once it is dead nothing that it does reaches the world.
 type process struct {
-	w      *world
-	source *gpio.Source
-	pump   *edge.Pump
-	safe   bool
-	dead   bool
-	fuse   int  // operations until it is killed; 0: none
-	after  bool // the last of them is still done
-	stops  func()
-	lines  []*heldLine
-	ending bool        // in good order
-	over   queue.Stamp // a safe start was over then
-	polls  int
-	filled bool // the disk was full
-	began  queue.Stamp
+	w        *world
+	source   *gpio.Source
+	pump     *edge.Pump
+	safe     bool
+	dead     bool
+	fuse     int  // operations until it is killed; 0: none
+	after    bool // the last of them is still done
+	stops    func()
+	lines    []*heldLine
+	ending   bool        // in good order
+	swapping bool        // a reload goes on
+	over     queue.Stamp // a safe start was over then
+	polls    int
+	filled   bool // the disk was full
+	began    queue.Stamp
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	clock := bench.NewClock()
 	w := &world{t: t, seed: seed, clock: clock, board: gpio.NewSimBoard(gpio.SimOptions{Mono: clock.Mono}),
-		rows: map[string]map[string][]byte{}, byName: map[string]*out{}, rules: map[string]func(*process, *tale){}, heard: true}
+		rows: map[string]map[string][]byte{}, byName: map[string]*out{}, rules: map[string]func(*process, *tale){},
+		links: []*upstream{{name: "cloud", heard: true}, {name: "lab", heard: true}}}
 	return w
 }
 
@@ -256,7 +255,7 @@ func (w *world) start(safe string, fuse int, after bool) {
 		files = w.files(p)
 	}
 	p.source, err = gpio.NewSource(gpio.SourceOptions{Specs: append(specs, w.more...), Root: w.root, Files: files, Pump: p.pump, Rows: p, Clock: w.clock, Safe: safe, Lookup: p.lookup,
-		Uplinks: w.uplinks, UplinkNames: []string{"cloud"}})
+		Uplinks: w.uplinks, UplinkNames: linkNames})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -284,30 +283,6 @@ func (p *process) lookup(name string) periph.PinIO {
 		}
 	}
 	return pin
-}
-
-// uplinks is how the one uplink is.
-func (w *world) uplinks() []edge.UplinkStatus {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	u := edge.UplinkStatus{Name: "cloud", State: "up", Backlog: 3}
-	p := w.proc
-	if p == nil || p.dead {
-		return nil
-	}
-	if w.heard {
-		w.acked++
-		if p.polls > 0 { // its first poll may tell a process nothing
-			w.heardL = w.heardH
-		}
-		w.heardH = w.clock.Stamp()
-		if w.seed%2 == 0 {
-			u.Backlog = 0
-		}
-	}
-	p.polls++
-	u.Acknowledged = w.acked
-	return []edge.UplinkStatus{u}
 }
 
 // pass lets time pass.
@@ -342,10 +317,9 @@ func (p *process) react(ev *edge.Event, ticket *edge.Ticket) {
 
 // starting tells the rules that a process begins.
 func (w *world) starting(p *process) {
-	if w.rows["heard"]["cloud"] == nil {
-		w.heardH, w.heardL = p.began, p.began
+	for _, u := range w.links {
+		u.starting(p)
 	}
-	w.heardL.Mono -= int64(w.slack)
 	for _, o := range w.outs {
 		for _, t := range o.tickets {
 			select {
@@ -356,7 +330,8 @@ func (w *world) starting(p *process) {
 				o.unsure = true
 			}
 		}
-		if o.begun {
+		o.unsure, o.loose = o.unsure || o.loose, false
+		if o.begun && !o.safe { // a safe start leaves that open
 			o.pended = o.mayBoot && o.mustBoot && !o.on
 		}
 		o.tickets, o.begun, o.moves, o.asked, o.acted, o.calls = nil, false, nil, nil, nil, nil

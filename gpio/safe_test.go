@@ -118,7 +118,7 @@ func TestSafeStartEndsWhatEndsByItself(t *testing.T) {
 			level(t, b, more == "stop: hold")
 			const key = "digital_out/pump"
 			raw, _ := b.Pump.Get("outputs", key)
-			was := strings.NewReplacer(`"value":false`, `"value":true`, `"for":0`, `"for":90000000000,"why":"pulse"`).Replace(string(raw))
+			was := strings.NewReplacer(`"value":false`, `"value":true`, `"for":0`, `"for":90000000000,"why":"pulse","pulse":90000000000`).Replace(string(raw))
 			if was == string(raw) {
 				t.Fatalf("the row is %s", raw)
 			}

@@ -20,9 +20,10 @@ func (a *agent) readStarts() {
 }
 
 // beginStart notes that this run begins, where a device drives something. Without
-// one a crash can do no harm that less work would prevent.
+// one a crash can do no harm that less work would prevent. A safe start is noted and ends
+// all the same: a reload may bring devices that wait for its end.
 func (a *agent) beginStart() {
-	if a.starts == nil || !a.source.TakesCommands() {
+	if a.starts == nil || !a.source.TakesCommands() && a.source.Safe() == "" {
 		a.starts = nil
 		return
 	}

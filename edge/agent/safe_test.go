@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"fieldpost/edge"
+	"fieldpost/edge/config"
 	"fieldpost/edge/edgetest"
 	"fieldpost/gpio"
 )
@@ -172,6 +174,36 @@ func TestFailureCountsAsACrash(t *testing.T) {
 	if err != nil || len(s.row.Crashes) != 1 {
 		t.Errorf("got %+v %v", s.row, err)
 	}
+}
+
+// A safe start of an agent without outputs ends too: a pump that a reload brought took no
+// command for ever.
+func TestSafeStartEndsForWhatAReloadBrings(t *testing.T) {
+	dir := testDir(t)
+	cfg := load(t, dir, "devices: {door: {digital_in: GPIO17}}\n")
+	b := edgetest.NewBoard("boot-1").Board()
+	raw, _ := json.Marshal(startsRow{Boot: b.BootID, Up: uptime(b), Crashes: []float64{2, 1}})
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cfg.DataDir, "running"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pins := gpio.NewSimBoard(gpio.SimOptions{})
+	loaded := func() (*config.Config, error) {
+		return load(t, dir, "devices: {pump: {digital_out: GPIO27, boot: on}}\n"), nil
+	}
+	r := start(t, Options{Config: cfg, Board: &b, Pins: pins, Load: loaded, calm: 300 * time.Millisecond})
+	defer r.end()
+	until(t, "the pump is reloaded", func() bool {
+		status, _, err := send(cfg.API.Socket, http.MethodPost, "/v1/reload", "")
+		return err == nil && status == http.StatusOK
+	})
+	until(t, "the pump does what its boot says", func() bool { on, err := pins.Level("GPIO27"); return err == nil && on })
+	until(t, "it takes commands", func() bool {
+		status, _, err := send(cfg.API.Socket, http.MethodPost, "/v1/devices/pump/off", "")
+		return err == nil && status == http.StatusOK
+	})
 }
 
 // Without anything to drive nothing is counted.
