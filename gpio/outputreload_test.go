@@ -85,6 +85,7 @@ func (s *stream) reload() {
 		return
 	}
 	s.w.say("reload")
+	s.w.askAnew()
 	p.swapping = true
 	var specs []gpio.Spec
 	edges, taken, boots := map[*out]int{}, map[*out]int{}, map[*out]bool{}

@@ -28,6 +28,17 @@ func (u *upstream) starting(p *process) {
 	u.early.Mono -= int64(p.w.slack)
 }
 
+// askAnew takes all uplinks for heard just now where no output went by them: nothing is
+// known of the time in which nobody asked. The caller holds w.mu.
+func (w *world) askAnew() {
+	if slices.ContainsFunc(w.outs, func(o *out) bool { return o.cfg.Offline.After > 0 }) {
+		return
+	}
+	for _, u := range w.links {
+		u.latest = w.clock.Stamp()
+	}
+}
+
 // uplinks is how the uplinks are.
 func (w *world) uplinks() (all []edge.UplinkStatus) {
 	w.mu.Lock()
