@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"fieldpost/queue"
 )
 
 // tinyRot is a store that is made and read in a moment.
@@ -136,4 +138,23 @@ func TestRotNoticesDamage(t *testing.T) {
 		return
 	}
 	t.Fatal(errors.New("no page has records"), os.ErrNotExist)
+}
+
+// TestJudgeResumed: a record that the builder wrote and that was passed over is found;
+// one that was appended afterwards has a number that the builder would have given to
+// another ring, and is no fault.
+func TestJudgeResumed(t *testing.T) {
+	after := map[string]*rotView{}
+	for _, ring := range rotRings {
+		after[ring.name] = &rotView{}
+	}
+	after["events"].add(2)
+	page := queue.Page{Items: []queue.Item{{Record: queue.Record{Ring: "events", Seq: 1, N: 1}}, {Record: queue.Record{Ring: "samples", Seq: 1, N: 3}}}}
+	for lastN, want := range map[uint64]int{1: 0, 6: 1} { // n 2 is events 2 to the builder
+		r := &rotRun{facts: &rotFacts{LastN: lastN}, out: &rotFound{}}
+		r.judgeResumed(map[uint64]queue.Page{0: page}, after)
+		if len(r.out.Broken) != want {
+			t.Errorf("with the builder's last n %d: %v", lastN, r.out.Broken)
+		}
+	}
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // judgeResumed: between the position and the first records no readable record of
-// any ring may have been passed over.
+// any ring may have been passed over. What was appended afterwards has other numbers
+// than the builder would have given it.
 func (r *rotRun) judgeResumed(resumed map[uint64]queue.Page, after map[string]*rotView) {
 	for at, page := range resumed {
 		seen, last := map[string]bool{}, uint64(0)
@@ -22,7 +23,7 @@ func (r *rotRun) judgeResumed(resumed map[uint64]queue.Page, after map[string]*r
 				seen[fmt.Sprint(it.Ring, it.Seq)] = true
 			}
 		}
-		for n := at + 1; n < last; n++ {
+		for n := at + 1; n < last && n <= r.facts.LastN; n++ {
 			ring, seq := rotNumber(n)
 			if seq > 0 && after[ring].has(seq) && !seen[fmt.Sprint(ring, seq)] {
 				r.out.failed("read all after %d: %s %d was passed over: %s", at, ring, seq, pageText(page))
