@@ -71,9 +71,12 @@ func fromUTF16(raw []byte, low int) []byte {
 	return []byte(string(utf16.Decode(units)))
 }
 
-// wipedText reports whether a file is what a power cut left of wiping it: no text has
-// a zero in it.
-func wipedText(text []byte) bool { return bytes.IndexByte(text, 0) >= 0 }
+// wipedText reports whether a file is what a power cut left of wiping it: no text begins
+// or ends with two zeros. UTF-16 has one between its letters.
+func wipedText(text []byte) bool {
+	zeros := []byte{0, 0}
+	return bytes.HasPrefix(text, zeros) || bytes.HasSuffix(text, zeros)
+}
 
 func sumText(text []byte) string {
 	sum := sha256.Sum256(text)

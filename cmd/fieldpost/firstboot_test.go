@@ -215,6 +215,20 @@ func TestFirstbootAfterPowerCuts(t *testing.T) {
 	cut("it is wiped from its end", func(c *bootCard) { c.put(inBoot, bootDevice[:10]+strings.Repeat("\x00", len(bootDevice)-10)) })
 }
 
+// A second file that nobody can read, UTF-16 without its mark, is no remainder of the
+// first one: it stays, and is told.
+func TestFirstbootKeepsWhatItCanNotRead(t *testing.T) {
+	c := newCard(t, "")
+	c.put(bootConfig, bootDevice)
+	c.put(bootStamp, `{"sha256": "of the one before"}`)
+	text := strings.Join(strings.Split(bootDevice, ""), "\x00") + "\x00"
+	c.put(inBoot, text)
+	c.starts(2).want(t, 2, "took one up already")
+	if got := c.text(inBoot); got != text {
+		t.Errorf("it is %q now", got)
+	}
+}
+
 // A boot.yaml that an admin made is not replaced.
 func TestFirstbootLeavesAnotherConfig(t *testing.T) {
 	c := newCard(t, "")
