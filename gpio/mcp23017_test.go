@@ -159,7 +159,7 @@ func TestExpanderComesBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.break_(b)
-				gpiotest.Pass(3 * time.Second) // before the input asks by itself, 10 s after the start
+				gpiotest.Pass(3 * time.Second)                                    // before the input asks by itself, 10 s after the start
 				if d, _ := s.Device("door"); c.during != "" && d.Status == "ok" { // why at first depends on which of the two tries first
 					t.Error("the door on a part that is gone is ok")
 				}
